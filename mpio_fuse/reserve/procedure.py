@@ -1,0 +1,93 @@
+"""The words the patent's flow charts are written in here.
+
+Theory of operation
+-------------------
+A figure is a generator.  Each ``yield`` is a box that acts: it names the box by its number in the figure and
+says what to do; what is sent back in is one of that action's `Outcome` members; the value returned is the
+`End` of the chart.  A figure knows no command, underpath, clock or log.  Retries, unit attentions, lost
+answers and cancellation belong to who runs it (`mpio_fuse.device.runner`), which answers with an
+outcome only once it is known.
+
+`OUTCOMES` says which outcomes an action can have, so that a walker can replay every one of them and a
+figure that forgets one is found by the walk, not by a customer.
+"""
+
+import enum
+from collections.abc import Generator
+
+import attrs
+
+
+class Act(enum.Enum):
+    """What a box does, in the verbs of SPC."""
+
+    REGISTER = "register"
+    REGISTER_ALL = "register all underpaths with Register And Ignore Existing Key"
+    READ_RESERVATION = "read the reservation"
+    RESERVE = "reserve"
+    RELEASE = "release"
+    PREEMPT_AND_ABORT = "preempt and abort the key just read"
+    OPEN_ALL = "open all registered underpaths"
+    CLOSE_ALL = "close all underpaths"
+    OPEN_HOLDER = "open the underpath that holds the reservation"
+    UNREGISTER_ALL = "unregister all registered underpaths"
+
+
+class Outcome(enum.Enum):
+    """What a box can find.  The values are the words of the edge tables."""
+
+    GOOD = "good"
+    REFUSED = "refused"
+    SOME = "some"
+    NOBODY = "nobody"
+    FREE = "free"
+    OURS = "ours"
+    OURS_AND_OPEN_HERE = "ours, and open here"
+    THEIRS = "theirs"
+    DONE = "done"
+
+
+class End(enum.Enum):
+    """How a procedure ends.  The values are the words of the edge tables."""
+
+    REGISTERED = "registered"
+    NOT_REGISTERED = "not registered"
+    OPENED = "opened"
+    OPENED_RETAINED = "opened, retained"
+    CLOSED = "closed"
+    REMOVED = "removed"
+    EIO = "EIO"
+    EBUSY = "EBUSY"
+
+
+_GOOD_OR_REFUSED = (Outcome.GOOD, Outcome.REFUSED)
+
+OUTCOMES: dict[Act, tuple[Outcome, ...]] = {
+    Act.REGISTER: _GOOD_OR_REFUSED,
+    Act.REGISTER_ALL: (Outcome.SOME, Outcome.NOBODY),
+    Act.READ_RESERVATION: (Outcome.FREE, Outcome.OURS, Outcome.THEIRS),
+    Act.RESERVE: _GOOD_OR_REFUSED,
+    Act.RELEASE: _GOOD_OR_REFUSED,
+    Act.PREEMPT_AND_ABORT: _GOOD_OR_REFUSED,
+    Act.OPEN_ALL: (Outcome.DONE,),
+    Act.CLOSE_ALL: (Outcome.DONE,),
+    Act.OPEN_HOLDER: (Outcome.DONE,),
+    Act.UNREGISTER_ALL: (Outcome.DONE,),
+}
+
+
+@attrs.frozen
+class Box:
+    """One acting box of a figure.  ``label`` is its number, as the figure prints it."""
+
+    label: str
+    act: Act
+    outcomes: tuple[Outcome, ...]
+
+
+def box(label: str, act: Act, *more: Outcome) -> Box:
+    """A box with its action's outcomes, and those that only this figure tells apart."""
+    return Box(label, act, OUTCOMES[act] + more)
+
+
+Procedure = Generator[Box, Outcome, End]

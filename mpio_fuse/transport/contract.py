@@ -1,0 +1,62 @@
+"""What a transport is: the one way in which the layers above send a command down an underpath.
+
+Theory of operation
+-------------------
+A transport carries one CDB at a time to one logical unit over one I_T nexus and reports how it ended.  It
+decides nothing: no retry, no interpretation of sense, no path selection.  Any number of tasks may call
+`Transport.execute` at once; commands beyond ``max_in_flight`` wait in order of arrival.
+
+*Completion.*  Whatever the target or the layers below say comes back as a `Completion`, transport failures
+included (``host_status``).  `TransportGone` is raised only when there is nothing left to send to: the node
+was deleted, the session closed.  After it, every later call raises it too, at once.
+
+*Time.*  ``command.timeout_s`` is a wish passed to the layers below, which may exceed it without limit (measured:
+1 s asked, 134 s taken).  A caller that needs a bound cancels.
+
+*Cancellation.*  `execute` may be cancelled at any time and then returns at once.  The command is **not** stopped:
+it may still execute, now or much later.  Its buffers stay in use by the transport until the layers below give the
+command back, its slot of ``max_in_flight`` stays taken, and ``stranded`` counts it until then.  A caller must
+not reuse the buffers of a cancelled command.
+
+*Closing.*  `aclose` ends every waiting `execute` with `TransportGone` and does not wait for stranded commands.
+"""
+
+from typing import Protocol
+
+from mpio_fuse.scsi.command import Command, Completion
+
+
+class Transport(Protocol):
+    """One underpath's way to the logical unit.  See the module's docstring for the contract."""
+
+    @property
+    def name(self) -> str:
+        """The device node or URL, as the user named it: ``/dev/sg3``."""
+        ...
+
+    @property
+    def max_transfer_bytes(self) -> int:
+        """The most data one command may carry (the transport's limit, not the logical unit's)."""
+        ...
+
+    @property
+    def max_in_flight(self) -> int:
+        """How many commands the layers below accept at once."""
+        ...
+
+    @property
+    def stranded(self) -> int:
+        """How many cancelled commands the layers below have not given back."""
+        ...
+
+    async def execute(self, command: Command) -> Completion:
+        """Send one command and wait for its end.
+
+        Raises:
+            TransportGone: there is nothing to send to any more.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Give the node or session up.  May be called more than once."""
+        ...
