@@ -1,0 +1,63 @@
+"""One underpath: a nexus to the logical unit, its transport, and what we know of it."""
+
+import enum
+
+import attrs
+
+from mpio_fuse.transport.contract import Transport
+
+
+class UnderpathState(enum.Enum):
+    """As multipath names them.  Each says who sets it and what it means."""
+
+    UNCHECKED = "unchecked"
+    """Set when the underpath is made: nobody has tried to register it yet."""
+
+    UP = "up"
+    """Set by a successful registration: commands get through."""
+
+    GHOST = "ghost"
+    """Set by an ALUA answer: the path is there, but the target port is in standby."""
+
+    DOWN = "down"
+    """Set by whoever saw a command fail for transport reasons, or a registration refused."""
+
+    DELAYED = "delayed"
+    """Set after recovery: commands get through, but the hold-down is not over."""
+
+    REMOVED = "removed"
+    """Set when the node went away or turned out to be another disk; never left again."""
+
+
+@attrs.define
+class Counters:
+    """What has gone over one underpath since it was made."""
+
+    reads: int = 0
+    writes: int = 0
+    bytes_read: int = 0
+    bytes_written: int = 0
+    failures: int = 0
+
+
+@attrs.define(eq=False)
+class Underpath:
+    """``index`` is its place in the device: what the patent's ``reserved`` field holds."""
+
+    index: int
+    transport: Transport
+    state: UnderpathState = UnderpathState.UNCHECKED
+    registered: bool = False
+    in_flight: int = 0
+    last_failure: str = ""
+    counters: Counters = attrs.Factory(Counters)
+
+    @property
+    def name(self) -> str:
+        """The device node or URL, as the user named it."""
+        return self.transport.name
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether data commands may be sent here: never before the registration is known good."""
+        return self.registered and self.state is UnderpathState.UP
