@@ -1,0 +1,156 @@
+"""`SgTransport`: the transport contract on one ``/dev/sg*`` node.
+
+Theory of operation
+-------------------
+What carries what, and why:
+
+- *Data commands* (READ, WRITE, SYNCHRONIZE CACHE ...; `routing`) are written to the node and read back when ready
+  (`queued`).  Sixteen at once, no thread each, data copied once between the kernel and the caller's buffer.
+- *Everything else* (INQUIRY, TEST UNIT READY, PERSISTENT RESERVE ...) goes through libsgutils2's pass-through in one
+  of four threads (`pass_through`), on an open file of its own: a health check must not wait behind sixteen hung
+  reads.
+
+The contract of `mpio_fuse.transport.contract`, as it works out here:
+
+- *Gone* is what ENODEV or a hang-up says: the device was deleted.  No new command is taken then, those that wait
+  for a slot get `TransportGone`; those in flight end by themselves, with what the kernel says of them.  A device
+  that is *offline* (ENXIO) is not gone: that is a completion with NO_CONNECT.
+- *Residual and sense* are clamped to the buffers.  driver_status is 0 for passed-through commands: the library
+  hides it.
+- *Cancellation* returns at once; the slot or the thread stays taken, and the command counts as `stranded`, until the
+  kernel has given it back.  A cancelled command that was still waiting to be sent never is.
+- *Timeouts* are given to the kernel: in milliseconds when queued, in whole seconds (rounded up) when passed through.
+- *No room* (ENOMEM, a queue shorter than ours) is waited for a short while and then reported as REQUEUE: the
+  command was not sent.
+- *Closing* ends every `execute`; descriptors stay open until the kernel has given the last stranded command back,
+  so ``stranded`` stays true after it.
+
+One thread (trio's), one run.  Open a node after the last fork: the driver takes commands only from the opener.
+"""
+
+import trio
+
+from mpio_fuse.errors import TransportError, TransportGone
+from mpio_fuse.scsi.command import Command, Completion, HostStatus
+from mpio_fuse.transport.data_phase import DataPhase, data_phase_of
+from mpio_fuse.transport.sg.native import QUEUE_DEPTH, SgQueue
+from mpio_fuse.transport.sg.node import OpenNode, open_node, reserve_transfer_buffer
+from mpio_fuse.transport.sg.pass_through import PassThroughLane
+from mpio_fuse.transport.sg.queued import QueuedLane
+from mpio_fuse.transport.sg.refusals import Refusal, next_step, refusal_of
+from mpio_fuse.transport.sg.routing import Lane, lane_of
+
+_PAUSES_S = (0.001, 0.005, 0.025, 0.125, 0.5)
+
+
+class SgTransport:
+    """A `mpio_fuse.transport.contract.Transport` on an open sg node.  Made by `open_sg`."""
+
+    def __init__(self, device_node: str, node: OpenNode) -> None:
+        self._name = device_node
+        self._facts = node.facts
+        self._max_transfer_bytes = node.max_transfer_bytes
+        self._gone: str | None = None
+        self._queued = QueuedLane(
+            node.queue_fd, SgQueue(node.queue_fd), on_gone=self._vanish, gone_error=self._gone_error
+        )
+        self._pass_through = PassThroughLane(node.control_fd, gone_error=self._gone_error)
+        self._queued.start()
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    @property
+    def address(self) -> tuple[int, int, int, int]:
+        """The kernel's H:C:T:L of the device, as lsscsi prints it."""
+        return self._facts.address
+
+    @property
+    def max_transfer_bytes(self) -> int:
+        return self._max_transfer_bytes
+
+    @property
+    def max_in_flight(self) -> int:
+        """How many data commands the driver keeps; other commands have `pass_through.THREADS` places more."""
+        return QUEUE_DEPTH
+
+    @property
+    def stranded(self) -> int:
+        return self._queued.stranded + self._pass_through.stranded
+
+    async def execute(self, command: Command) -> Completion:
+        """Send one command and wait for its end.
+
+        Raises:
+            TransportGone: the device was deleted, or the transport closed.
+            TransportError: the driver refuses the command itself; nothing was sent.
+            UsageError: the command's buffers or CDB cannot be sent by anybody.
+        """
+        phase = data_phase_of(command, self._max_transfer_bytes)
+        for pause_s in _PAUSES_S:
+            if self._gone is not None:
+                raise self._gone_error()
+            try:
+                return await self._send(command, phase)
+            except OSError as error:
+                refused = self._refused(command, error)
+            if refused is not None:
+                return refused
+            await trio.sleep(pause_s)
+        return Completion(host_status=HostStatus.REQUEUE)
+
+    async def aclose(self) -> None:
+        """End every `execute` with `TransportGone` and give the node up."""
+        self._vanish("it was closed")
+        self._queued.abandon_waiting()
+        self._pass_through.end()
+        with trio.CancelScope(shield=True):
+            await self._queued.wait_idle_closed()
+        await trio.lowlevel.checkpoint()
+
+    async def _send(self, command: Command, phase: DataPhase) -> Completion:
+        if lane_of(command.cdb) is Lane.QUEUED:
+            return await self._queued.execute(command, phase)
+        return await self._pass_through.execute(command, phase)
+
+    def _refused(self, command: Command, error: OSError) -> Completion | None:
+        """How a command the driver did not take ends; None to try it again."""
+        match refusal_of(error):
+            case Refusal.TRY_LATER:
+                return None
+            case Refusal.OFFLINE:
+                return Completion(host_status=HostStatus.NO_CONNECT)
+            case Refusal.GONE:
+                self._vanish("its device was deleted")
+                raise self._gone_error() from error
+            case _:
+                what = f"{command.name}: not taken by the sg driver ({error.strerror})"
+                raise TransportError(what, underpath=self._name, hint=next_step(error)) from error
+
+    def _vanish(self, why: str) -> None:
+        if self._gone is None:
+            self._gone = why
+            self._queued.refuse()
+
+    def _gone_error(self) -> TransportGone:
+        return TransportGone(
+            f"cannot carry commands any more: {self._gone}",
+            underpath=self._name,
+            hint="open its node anew once the device is back",
+        )
+
+
+async def open_sg(device_node: str) -> SgTransport:
+    """Open ``device_node`` (``/dev/sgN``) for commands.  Sends none.
+
+    Raises:
+        UsageError: it is not an sg node.
+        TransportGone: there is no such node, or no device behind it.
+        TransportError: it cannot be opened now, or not by this user.
+    """
+    node = open_node(device_node)
+    reserve_transfer_buffer(node)
+    transport = SgTransport(device_node, node)
+    await trio.lowlevel.checkpoint()
+    return transport
