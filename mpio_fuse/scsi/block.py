@@ -1,0 +1,77 @@
+"""READ, WRITE and SYNCHRONIZE CACHE (SBC-3 5.10, 5.12, 5.22, 5.32 and their 16-byte forms).
+
+The 10-byte form is used while it can say the range, because every disk has it; beyond 2^32 blocks or for
+more than 65,535 blocks at once the 16-byte form.
+"""
+
+from mpio_fuse.errors import UsageError
+from mpio_fuse.scsi.command import Buffer, Command
+from mpio_fuse.scsi.opcodes import OpCode
+from mpio_fuse.scsi.wire import uint_bytes
+
+MAXIMUM_LBA_10 = 0xFFFF_FFFF
+MAXIMUM_BLOCKS_10 = 0xFFFF
+FUA = 0x08
+
+
+def read(
+    lba: int,
+    into: bytearray | memoryview,
+    block_size_bytes: int,
+    *,
+    fua: bool = False,
+    timeout_s: float = 30.0,
+) -> Command:
+    """READ as many blocks as fit into the buffer, which must be whole blocks and at least one.
+
+    Raises:
+        UsageError: the buffer is not whole blocks, or the range cannot be said in any CDB.
+    """
+    blocks = _blocks(len(into), block_size_bytes)
+    cdb = _transfer_cdb(OpCode.READ_10, OpCode.READ_16, lba, blocks, fua=fua)
+    return Command(_name("READ", cdb), cdb, data_in=into, timeout_s=timeout_s)
+
+
+def write(
+    lba: int,
+    data: Buffer,
+    block_size_bytes: int,
+    *,
+    fua: bool = False,
+    timeout_s: float = 30.0,
+) -> Command:
+    """WRITE whole blocks, at least one; ``fua`` says to the medium before the status is sent.
+
+    Raises:
+        UsageError: the data is not whole blocks, or the range cannot be said in any CDB.
+    """
+    blocks = _blocks(len(data), block_size_bytes)
+    cdb = _transfer_cdb(OpCode.WRITE_10, OpCode.WRITE_16, lba, blocks, fua=fua)
+    return Command(_name("WRITE", cdb), cdb, data_out=data, timeout_s=timeout_s)
+
+
+def synchronize_cache(lba: int = 0, blocks: int = 0, *, timeout_s: float = 60.0) -> Command:
+    """SYNCHRONIZE CACHE; 0 blocks means to the end of the medium (SBC-3 5.22)."""
+    ten, sixteen = OpCode.SYNCHRONIZE_CACHE_10, OpCode.SYNCHRONIZE_CACHE_16
+    cdb = _transfer_cdb(ten, sixteen, lba, blocks, fua=False)
+    return Command(_name("SYNCHRONIZE CACHE", cdb), cdb, timeout_s=timeout_s)
+
+
+def _blocks(length_bytes: int, block_size_bytes: int) -> int:
+    blocks, rest = divmod(length_bytes, block_size_bytes)
+    if rest or not blocks:
+        raise UsageError(f"{length_bytes} bytes are not whole blocks of {block_size_bytes} bytes")
+    return blocks
+
+
+def _transfer_cdb(ten: OpCode, sixteen: OpCode, lba: int, blocks: int, *, fua: bool) -> bytes:
+    flags = FUA if fua else 0
+    if lba + max(blocks, 1) - 1 <= MAXIMUM_LBA_10 and blocks <= MAXIMUM_BLOCKS_10:
+        lba_field = uint_bytes(lba, 4, "logical block address")
+        return bytes((ten, flags)) + lba_field + b"\0" + uint_bytes(blocks, 2, "blocks") + b"\0"
+    lba_field = uint_bytes(lba, 8, "logical block address")
+    return bytes((sixteen, flags)) + lba_field + uint_bytes(blocks, 4, "blocks") + bytes(2)
+
+
+def _name(verb: str, cdb: bytes) -> str:
+    return f"{verb}({len(cdb)})"
