@@ -1,0 +1,1 @@
+"""The file system: one file per logical unit.  Only `operations` knows FUSE."""

@@ -1,0 +1,53 @@
+"""How open(2) flags reach a reserve procedure.
+
+AIX passes the options in the fourth argument of ``openx``; Linux has no such call.  Its FUSE hands
+a file system only some flags (not O_EXCL, O_CREAT, O_NOCTTY, O_CLOEXEC), and of those it does, these four mean
+nothing on a disk and are not set by accident.
+"""
+
+import os
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import attrs
+
+from mpio_fuse.errors import UsageError
+from mpio_fuse.reserve.fig07_decision import OpenOption
+
+FLAG_OPTIONS: Mapping[int, OpenOption] = MappingProxyType(
+    {
+        # "Open without claiming the medium" on Linux's own block devices; probers such as blkid set it.
+        os.O_NONBLOCK: OpenOption.NO_RESERVE,
+        # Harmless elsewhere, and the kernel lets only the file's owner set it.
+        os.O_NOATIME: OpenOption.RETAIN_RESERVATION,
+        # O_EXCL would be the natural one, but never arrives.
+        os.O_NOFOLLOW: OpenOption.SINGLE,
+        # No program sets it on a disk by accident.
+        os.O_ASYNC: OpenOption.FORCED_OPEN,
+    }
+)
+
+DURABLE_FLAGS = os.O_SYNC | os.O_DSYNC
+
+
+@attrs.frozen
+class OpenRequest:
+    """What an open asks for.  ``durable``: each write is on the medium before it returns."""
+
+    options: OpenOption
+    durable: bool
+
+
+def open_request(flags: int, table: Mapping[int, OpenOption] = FLAG_OPTIONS) -> OpenRequest:
+    """Decode open(2) flags.  O_TRUNC says nothing here, as on a block device: ``dd of=`` sets it.
+
+    Raises:
+        UsageError: O_APPEND, which has no meaning on a file that cannot grow.
+    """
+    if flags & os.O_APPEND:
+        raise UsageError("a LUN cannot be appended to", hint="open it without O_APPEND")
+    options = OpenOption.DEFAULT
+    for flag, option in table.items():
+        if flags & flag:
+            options |= option
+    return OpenRequest(options=options, durable=bool(flags & DURABLE_FLAGS))
