@@ -1,0 +1,1 @@
+pytest_plugins = ["pytester", "tests.rules.examples", "tests.rules.logs", "tests.rules.skips"]

@@ -1,0 +1,1 @@
+"""Rules that every test obeys, as pytest plugins; `tests/conftest.py` loads them."""
