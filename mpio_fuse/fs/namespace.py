@@ -46,7 +46,7 @@ Node = DeviceFile | Directory
 def file_name(text: str) -> str:
     """A WWID or alias as a file name: one plain component, never hidden, never too long."""
     plain = "".join(char if char in _PLAIN else "_" for char in text)[:MAXIMUM_NAME_BYTES]
-    return plain if plain.strip("._") and not plain.startswith(".") else f"_{plain.lstrip('.')}"
+    return plain if plain and not plain.startswith(".") else f"_{plain.lstrip('.')}"
 
 
 def is_file_name(text: str) -> bool:

@@ -1,0 +1,84 @@
+"""A device in memory: what the file system needs of one, and a record of what was asked of it."""
+
+import errno
+from collections.abc import Callable
+
+import attrs
+import trio
+
+from mpio_fuse.errors import MpioError, NoSpace, OpenRefused
+from mpio_fuse.reserve.fig07_decision import OpenOption
+
+
+def _nobody() -> None:
+    pass
+
+
+@attrs.define(eq=False)
+class MemoryDevice:
+    """``asked`` holds ``(operation, ...)`` in order; ``failure`` is raised by the next data command."""
+
+    name: str = "naa.6001405"
+    size_bytes: int = 1 << 20
+    on_fenced: Callable[[], None] = _nobody
+    data: bytearray = attrs.field(init=False)
+    asked: list[tuple[object, ...]] = attrs.Factory(list)
+    is_foreign: bool = False
+    failure: Exception | None = None
+
+    def __attrs_post_init__(self) -> None:
+        self.data = bytearray(self.size_bytes)
+
+    async def open(self, options: OpenOption) -> "MemoryHandle":
+        await trio.lowlevel.checkpoint()
+        self.asked.append(("open", options))
+        if self.is_foreign:
+            raise OpenRefused("reserved by another host", errno.EIO, lun=self.name)
+        return MemoryHandle(self, owns_reservation=OpenOption.NO_RESERVE not in options)
+
+    def fence(self) -> None:
+        self.on_fenced()
+
+
+@attrs.define(eq=False)
+class MemoryHandle:
+    device: MemoryDevice
+    owns_reservation: bool
+
+    async def _ask(self, *asked: object) -> None:
+        await trio.lowlevel.checkpoint()
+        self.device.asked.append(asked)
+        if self.device.failure is not None:
+            failure, self.device.failure = self.device.failure, None
+            raise failure
+
+    async def read(self, offset_bytes: int, length_bytes: int) -> bytes:
+        await self._ask("read", offset_bytes, length_bytes)
+        return bytes(self.device.data[offset_bytes : offset_bytes + length_bytes])
+
+    async def write(
+        self, offset_bytes: int, data: bytes | memoryview, *, durable: bool = False
+    ) -> int:
+        await self._ask("write", offset_bytes, len(data), durable)
+        room_bytes = self.device.size_bytes - offset_bytes
+        if room_bytes <= 0:
+            raise NoSpace("past the end", lun=self.device.name)
+        fits = data[:room_bytes]
+        self.device.data[offset_bytes : offset_bytes + len(fits)] = fits
+        return len(fits)
+
+    async def flush(self) -> None:
+        await self._ask("flush")
+
+    async def aclose(self) -> None:
+        await self._ask("close")
+
+
+class Unexpected(Exception):
+    """Nothing anybody raises on purpose."""
+
+
+class Expected(MpioError):
+    """Something somebody raises on purpose."""
+
+    errno = errno.EBADE
