@@ -72,3 +72,13 @@ class WriteProtected(MpioError):
     """The logical unit refuses writes (DATA PROTECT)."""
 
     errno = errno_codes.EROFS
+
+
+class NoSpace(MpioError):
+    """There is no room: past the end of the device, or the array has none left for these blocks."""
+
+    errno = errno_codes.ENOSPC
+
+
+class NotSupported(MpioError):
+    """The target does not have this command, or not this form of it."""

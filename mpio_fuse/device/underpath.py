@@ -4,6 +4,7 @@ import enum
 
 import attrs
 
+from mpio_fuse.scsi.verdict import Verdict
 from mpio_fuse.transport.contract import Transport
 
 
@@ -42,13 +43,20 @@ class Counters:
 
 @attrs.define(eq=False)
 class Underpath:
-    """``index`` is its place in the device: what the patent's ``reserved`` field holds."""
+    """``index`` is its place in the device: what the patent's ``reserved`` field holds.
+
+    ``epoch`` rises whenever every command sent here before is known to be dead at the array.  ``suspicion`` is
+    what a unit attention told a control command: no data goes here until somebody has looked into it.
+    ``suspicion`` is what a unit attention told a control command: no data goes here until somebody has looked.
+    """
 
     index: int
     transport: Transport
     state: UnderpathState = UnderpathState.UNCHECKED
     registered: bool = False
     in_flight: int = 0
+    epoch: int = 0
+    suspicion: Verdict | None = None
     last_failure: str = ""
     counters: Counters = attrs.Factory(Counters)
 
@@ -60,4 +68,4 @@ class Underpath:
     @property
     def is_usable(self) -> bool:
         """Whether data commands may be sent here: never before the registration is known good."""
-        return self.registered and self.state is UnderpathState.UP
+        return self.registered and self.state is UnderpathState.UP and self.suspicion is None

@@ -28,7 +28,9 @@ class OpenOption(enum.Flag):
 def check_options(options: OpenOption) -> None:
     """Raise `UsageError` (EINVAL) for options that contradict each other."""
     if OpenOption.NO_RESERVE in options and options != OpenOption.NO_RESERVE:
-        raise UsageError(f"{options}: NO_RESERVE goes with no other option", hint="drop one of them")
+        raise UsageError(
+            f"{options}: NO_RESERVE goes with no other option", hint="drop one of them"
+        )
 
 
 def decide(options: OpenOption) -> Callable[[], Procedure]:

@@ -41,7 +41,7 @@ def replay(procedure: Callable[[], Procedure], outcomes: list[Outcome]) -> Box |
         for outcome in outcomes:
             here = running.send(outcome)
     except StopIteration as stop:
-        if not isinstance(stop.value, End):
-            raise ValueError(f"{outcomes}: leads nowhere") from None
-        return stop.value
+        if isinstance(stop.value, End):
+            return stop.value
+        raise ValueError(f"{outcomes}: leads nowhere") from None
     return here

@@ -1,0 +1,55 @@
+"""Send one command that is not data down one underpath, within a bound.
+
+What a unit attention says must not be lost: reported once, it is gone from the array, and 2A/03 and 2A/05 are the only
+notice of having been preempted.  So every attention met on the way goes to ``on_attention``, with its verdict,
+before the command is sent again.
+"""
+
+from collections.abc import Callable
+
+import trio
+
+from mpio_fuse.device.underpath import Underpath
+from mpio_fuse.errors import TransportGone
+from mpio_fuse.scsi.command import Command, Completion, HostStatus
+from mpio_fuse.scsi.sense import SenseKey
+from mpio_fuse.scsi.verdict import Verdict, describe, judge, sense_of
+
+OnAttention = Callable[[Underpath, Verdict, str], None]
+"""Told of a unit attention: where, what it means, and its text."""
+
+ATTEMPTS = 8
+"""How often a command is sent while the target says only "again": a nexus can have several unit attentions queued."""
+
+BACK_OFF_S = 0.02
+"""The first wait after BUSY or TASK SET FULL; doubled each time."""
+
+
+async def issue(
+    underpath: Underpath, command: Command, timeout_s: float, on_attention: OnAttention
+) -> Completion:
+    """The command's completion, after unit attentions and short congestion.
+
+    Never raises for what the underpath does: a vanished node is NO_CONNECT, and silence beyond ``timeout_s`` is
+    TIME_OUT, whose effect at the target is unknown.
+    """
+    completion = Completion(host_status=HostStatus.TIME_OUT)
+    with trio.move_on_after(timeout_s):
+        for attempt in range(ATTEMPTS):
+            completion = Completion(host_status=HostStatus.TIME_OUT)
+            completion = await _once(underpath, command)
+            sense = sense_of(completion)
+            if sense is not None and sense.key is SenseKey.UNIT_ATTENTION:
+                on_attention(underpath, judge(completion), describe(completion))
+            elif judge(completion) is Verdict.RETRY_HERE:
+                await trio.sleep(BACK_OFF_S * 2**attempt)
+            else:
+                break
+    return completion
+
+
+async def _once(underpath: Underpath, command: Command) -> Completion:
+    try:
+        return await underpath.transport.execute(command)
+    except TransportGone:
+        return Completion(host_status=HostStatus.NO_CONNECT)

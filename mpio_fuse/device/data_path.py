@@ -1,0 +1,380 @@
+"""Reads, writes and flushes: from bytes of a file to data commands over whichever underpath carries them.
+
+Theory of operation
+-------------------
+`DataPath.read`, `write` and `flush` turn a byte range into commands and send each with `_carry`, which tries until a
+completion settles it.  One attempt is one command on one underpath, inside the gate; what is decided between
+attempts (look at the reservation again, put up the barrier) happens outside the gate, because it closes it.
+
+* A write holds the lock on its blocks until every attempt of it is settled: done, or known dead at the array.  So
+  no old copy of it can land over a newer write, and reading and writing back a partial block is not
+  disturbed.
+* No command leaves unless its grant stands *after* the gate has let it through.
+* A write that failed for transport reasons may still be alive at the array.  It is sent again only behind the barrier
+  (`Recovery.bar`), after which the array refuses whatever the old nexus still sends.
+* Buffers of a command that was given up are never used again: each attempt reads into a new one.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
+
+import attrs
+import structlog
+import trio
+
+from mpio_fuse.device.extents import Extent, covering, is_aligned, pieces
+from mpio_fuse.device.gate import Gate
+from mpio_fuse.device.grant import Grant
+from mpio_fuse.device.range_lock import RangeLock
+from mpio_fuse.device.selector import Selector
+from mpio_fuse.device.underpath import Underpath, UnderpathState
+from mpio_fuse.errors import (
+    MediumError,
+    MpioError,
+    NoSpace,
+    NotSupported,
+    NoUsableUnderpath,
+    TransportGone,
+    WriteProtected,
+)
+from mpio_fuse.scsi import block
+from mpio_fuse.scsi.command import Command, Completion, HostStatus
+from mpio_fuse.scsi.verdict import Verdict, describe, judge
+
+log = structlog.get_logger(__name__)
+
+ATTEMPTS_PER_UNDERPATH = 6
+"""How often one command is sent for each underpath there is, before the caller gets EIO."""
+
+BACK_OFF_S = 0.01
+MAX_BACK_OFF_S = 1.0
+
+Buffer = bytes | bytearray | memoryview
+
+
+@attrs.frozen
+class Geometry:
+    """What bounds a command: the medium and the largest transfer that device and transports take."""
+
+    block_size_bytes: int
+    blocks: int
+    max_transfer_blocks: int
+
+    @property
+    def size_bytes(self) -> int:
+        return self.block_size_bytes * self.blocks
+
+
+class Recovery(Protocol):
+    """What the device does between attempts.  Both may raise, `Fenced` above all."""
+
+    async def examine(
+        self, grant: Grant, underpath: Underpath, verdict: Verdict, seen: int
+    ) -> None:
+        """Look at keys and reservation, unless that happened since ``seen``; register the nexus again if it may."""
+        ...
+
+    async def bar(self, grant: Grant, underpath: Underpath, epoch: int) -> None:
+        """Make sure that nothing sent on the underpath in that epoch can still reach the medium."""
+        ...
+
+    async def look_into(self, grant: Grant, suspects: Sequence[Underpath]) -> None:
+        """Clear the suspicion that a unit attention met by a control command left on these underpaths."""
+        ...
+
+    def clock(self) -> int:
+        """How many examinations have begun: what a completion that arrives now has ``seen``."""
+        ...
+
+
+@attrs.frozen
+class _Attempt:
+    underpath: Underpath
+    completion: Completion
+    epoch: int
+    seen: int
+
+
+class DataPath:
+    """Carries one device's data."""
+
+    def __init__(
+        self,
+        lun: str,
+        underpaths: Sequence[Underpath],
+        gate: Gate,
+        selector: Selector,
+        recovery: Recovery,
+        io_timeout_s: float,
+    ) -> None:
+        self._lun = lun
+        self._underpaths = underpaths
+        self._gate = gate
+        self._selector = selector
+        self._recovery = recovery
+        self._io_timeout_s = io_timeout_s
+        self._locks = RangeLock()
+        self._has_fua = True
+        self._has_synchronize_cache = True
+
+    # -- bytes
+
+    async def read(
+        self, grant: Grant, geometry: Geometry, offset_bytes: int, length_bytes: int
+    ) -> Buffer:
+        """The bytes at that offset; fewer at the end of the device, none beyond it."""
+        length_bytes = min(length_bytes, geometry.size_bytes - offset_bytes)
+        if length_bytes <= 0:
+            return b""
+        size = geometry.block_size_bytes
+        extent = covering(offset_bytes, length_bytes, size)
+        data = await self._read_extent(grant, geometry, extent)
+        if len(data) == length_bytes:
+            return data
+        start = offset_bytes - extent.lba * size
+        return memoryview(data)[start : start + length_bytes]
+
+    async def write(
+        self, grant: Grant, geometry: Geometry, offset_bytes: int, data: Buffer, *, durable: bool
+    ) -> int:
+        """Write, and with ``durable`` to the medium itself; how many bytes, fewer at the end of the device.
+
+        Raises:
+            NoSpace: nothing of it fits on the device.
+        """
+        fits = min(len(data), geometry.size_bytes - offset_bytes)
+        if not data:
+            return 0
+        if fits <= 0:
+            raise NoSpace("written past the end", lun=self._lun)
+        data = memoryview(data)[:fits]
+        extent = covering(offset_bytes, fits, geometry.block_size_bytes)
+        async with self._locks.holding(extent):
+            if not is_aligned(offset_bytes, fits, geometry.block_size_bytes):
+                data = await self._fill_blocks(grant, geometry, extent, offset_bytes, data)
+            await self._write_extent(grant, geometry, extent, data, durable=durable)
+        return fits
+
+    async def flush(self, grant: Grant) -> None:
+        """Everything written and answered so far is on the medium: SYNCHRONIZE CACHE."""
+        grant.check()
+        if self._has_synchronize_cache:
+            try:
+                await self._carry(grant, block.synchronize_cache, is_write=False)
+            except NotSupported:
+                self._has_synchronize_cache = False  # SBC: then there is no volatile cache
+        grant.check_no_write_lost()
+
+    # -- whole blocks
+
+    async def _fill_blocks(
+        self, grant: Grant, geometry: Geometry, extent: Extent, offset_bytes: int, data: Buffer
+    ) -> Buffer:
+        """The extent's blocks with ``data`` put in at its offset: what a partial block needs around it.
+
+        Only the first and last block are read; the caller holds the lock on all of them.
+        """
+        size = geometry.block_size_bytes
+        start = offset_bytes - extent.lba * size
+        end = start + len(data)
+        blocks = bytearray(extent.blocks * size)
+        if start:
+            blocks[:size] = await self._read_extent(grant, geometry, Extent(extent.lba, 1))
+        if end % size and not (start and extent.blocks == 1):
+            last = Extent(extent.end_lba - 1, 1)
+            blocks[-size:] = await self._read_extent(grant, geometry, last)
+        blocks[start:end] = data
+        return blocks
+
+    async def _read_extent(self, grant: Grant, geometry: Geometry, extent: Extent) -> Buffer:
+        if extent.blocks <= geometry.max_transfer_blocks:
+            return await self._read_piece(grant, geometry, extent)
+        parts: dict[int, Buffer] = {}
+
+        async def read_part(piece: Extent) -> None:
+            parts[piece.lba] = await self._read_piece(grant, geometry, piece)
+
+        await _all(read_part, list(pieces(extent, geometry.max_transfer_blocks)))
+        return b"".join(parts[lba] for lba in sorted(parts))
+
+    async def _read_piece(self, grant: Grant, geometry: Geometry, piece: Extent) -> Buffer:
+        size = geometry.block_size_bytes
+
+        def build() -> Command:
+            into = bytearray(piece.blocks * size)
+            return block.read(piece.lba, into, size, timeout_s=self._io_timeout_s)
+
+        return (await self._carry(grant, build, is_write=False)).data_in or b""
+
+    async def _write_extent(
+        self, grant: Grant, geometry: Geometry, extent: Extent, data: Buffer, *, durable: bool
+    ) -> None:
+        size = geometry.block_size_bytes
+        view = memoryview(data)
+
+        async def write_part(piece: Extent) -> None:
+            start = (piece.lba - extent.lba) * size
+            part = view[start : start + piece.blocks * size]
+            await self._write_piece(grant, geometry, piece, part, durable=durable)
+
+        await _all(write_part, list(pieces(extent, geometry.max_transfer_blocks)))
+
+    async def _write_piece(
+        self, grant: Grant, geometry: Geometry, piece: Extent, data: Buffer, *, durable: bool
+    ) -> None:
+        size = geometry.block_size_bytes
+
+        def build(*, fua: bool) -> Command:
+            return block.write(piece.lba, data, size, fua=fua, timeout_s=self._io_timeout_s)
+
+        if durable and self._has_fua:
+            try:
+                await self._carry(grant, lambda: build(fua=True), is_write=True)
+            except NotSupported:
+                self._has_fua = False
+            else:
+                return
+        await self._carry(grant, lambda: build(fua=False), is_write=True)
+        if durable:
+            await self.flush(grant)
+
+    # -- one command, until it is settled
+
+    async def _carry(
+        self, grant: Grant, build: Callable[[], Command], *, is_write: bool
+    ) -> Command:
+        """Send the command, built anew for each attempt, until it is done; the one that was."""
+        tried: set[Underpath] = set()
+        last = ""
+        for number in range(ATTEMPTS_PER_UNDERPATH * len(self._underpaths)):
+            suspects = [one for one in self._underpaths if one.suspicion is not None]
+            if suspects:
+                await self._recovery.look_into(grant, suspects)
+            command = build()
+            attempt = await self._attempt(grant, command, tried, last)
+            if attempt.completion.is_good and not attempt.completion.residual_bytes:
+                _count(attempt.underpath, command)
+                return command
+            last = f"{command.name} on {attempt.underpath.name}: {describe(attempt.completion)}"
+            await self._react(grant, attempt, last, tried, number, is_write=is_write)
+        raise MpioError(
+            f"given up: {last}", lun=self._lun, hint="see 'mpio-fuse status' for its underpaths"
+        )
+
+    async def _attempt(
+        self, grant: Grant, command: Command, tried: set[Underpath], last: str
+    ) -> _Attempt:
+        async with self._gate.passing():
+            grant.check()
+            underpath = self._choose(tried, last)
+            epoch = underpath.epoch
+            completion = await self._send(underpath, command)
+            return _Attempt(underpath, completion, epoch, self._recovery.clock())
+
+    def _choose(self, tried: set[Underpath], last: str) -> Underpath:
+        candidates = [one for one in self._underpaths if one.is_usable and one not in tried]
+        if candidates:
+            return self._selector.choose(candidates)
+        raise NoUsableUnderpath(
+            f"no underpath left ({last or 'none is registered'})",
+            lun=self._lun,
+            hint="see 'mpio-fuse status' for what each of them says",
+        )
+
+    async def _send(self, underpath: Underpath, command: Command) -> Completion:
+        """One command on one underpath, within our own bound: the transport's bounds nothing."""
+        underpath.in_flight += 1
+        try:
+            with trio.move_on_after(self._io_timeout_s):
+                return await underpath.transport.execute(command)
+            return Completion(host_status=HostStatus.TIME_OUT)
+        except TransportGone:
+            underpath.state = UnderpathState.REMOVED
+            return Completion(host_status=HostStatus.NO_CONNECT)
+        finally:
+            underpath.in_flight -= 1
+
+    async def _react(
+        self,
+        grant: Grant,
+        attempt: _Attempt,
+        what: str,
+        tried: set[Underpath],
+        number: int,
+        *,
+        is_write: bool,
+    ) -> None:
+        """Do what the verdict on a failed attempt asks for before the next one, or raise."""
+        underpath = attempt.underpath
+        verdict = judge(attempt.completion)
+        if attempt.completion.is_good:
+            verdict = Verdict.NOT_READY  # GOOD, but not with all the data
+        match verdict:
+            case Verdict.RETRY_HERE | Verdict.CAPACITY_CHANGED:
+                await trio.sleep(min(BACK_OFF_S * 2**number, MAX_BACK_OFF_S))
+            case Verdict.DEFERRED_ERROR:
+                grant.has_lost_write = True
+            case Verdict.RETRY_ELSEWHERE:
+                self._fail(underpath, what)
+                tried.add(underpath)
+                if is_write:
+                    await self._recovery.bar(grant, underpath, attempt.epoch)
+            case Verdict.STANDBY:
+                underpath.state = UnderpathState.GHOST
+                tried.add(underpath)
+            case Verdict.REEXAMINE | Verdict.RECHECK_IDENTITY | Verdict.TASK_ABORTED:
+                await self._recovery.examine(grant, underpath, verdict, attempt.seen)
+            case Verdict.UNKNOWN:
+                tried.add(underpath)
+                await self._recovery.examine(grant, underpath, verdict, attempt.seen)
+            case Verdict.NOT_READY:
+                tried.add(underpath)
+            case _:
+                raise self._final(verdict, what)
+
+    def _final(self, verdict: Verdict, what: str) -> MpioError:
+        """The error for a verdict that no other underpath can change."""
+        kinds: dict[Verdict, type[MpioError]] = {
+            Verdict.MEDIUM_ERROR: MediumError,
+            Verdict.NO_SPACE: NoSpace,
+            Verdict.WRITE_PROTECTED: WriteProtected,
+            Verdict.NOT_SUPPORTED: NotSupported,
+        }
+        return kinds.get(verdict, MpioError)(what, lun=self._lun)
+
+    def _fail(self, underpath: Underpath, what: str) -> None:
+        underpath.counters.failures += 1
+        underpath.last_failure = what
+        if underpath.state is UnderpathState.UP:
+            underpath.state = UnderpathState.DOWN
+            log.warning("underpath down", lun=self._lun, underpath=underpath.name, cause=what)
+
+
+def _count(underpath: Underpath, command: Command) -> None:
+    counters = underpath.counters
+    if command.data_in is not None:
+        counters.reads += 1
+        counters.bytes_read += len(command.data_in)
+    elif command.data_out:
+        counters.writes += 1
+        counters.bytes_written += len(command.data_out)
+
+
+async def _all(do: Callable[[Extent], Awaitable[None]], parts: Sequence[Extent]) -> None:
+    """Do all parts at once; each ends before this does, so that none outlives the caller's locks."""
+    if len(parts) == 1:
+        await do(parts[0])
+        return
+    errors: list[MpioError] = []
+
+    async def keep_error(part: Extent) -> None:
+        try:
+            await do(part)
+        except MpioError as error:
+            errors.append(error)
+
+    async with trio.open_nursery() as nursery:
+        for part in parts:
+            nursery.start_soon(keep_error, part)
+    if errors:
+        raise errors[0]

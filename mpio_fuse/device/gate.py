@@ -1,0 +1,60 @@
+"""The I/O gate: data commands pass it; who changes registrations closes it first.
+
+Theory of operation
+-------------------
+Taking part in a type 6 reservation is a matter of registrations alone.  So while registrations change (an open,
+a transfer of the reservation, the barrier after a lost write) no data command may be sent, and none should be
+under way on an underpath about to be registered anew: it could be an old owner's command, let in by the
+new registration.
+
+Invariants: a data command is sent only between `Gate.passing`'s entry and exit; inside `Gate.closed` nobody passes;
+closers exclude each other.  A command that hangs does not hold a closer up for ever: the wait for those under way is
+bounded, and each underpath's own count (``in_flight``, ``stranded``) tells the closer which to leave out.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import trio
+
+
+class Gate:
+    """Lets data commands pass unless somebody has closed it."""
+
+    def __init__(self) -> None:
+        self._closing = trio.Lock()
+        self._open = trio.Event()
+        self._open.set()
+        self._passing = 0
+        self._empty = trio.Event()
+        self._empty.set()
+
+    @asynccontextmanager
+    async def passing(self) -> AsyncIterator[None]:
+        """Pass the gate for one command; waits while it is closed."""
+        while not self._open.is_set():
+            await self._open.wait()
+        self._passing += 1  # no await since the check above: a closer sees this command
+        try:
+            yield
+        finally:
+            self._passing -= 1
+            if not self._passing:
+                self._empty.set()
+
+    @asynccontextmanager
+    async def closed(self, drain_timeout_s: float) -> AsyncIterator[bool]:
+        """Close the gate; gives whether every command under way has ended within the timeout."""
+        async with self._closing:
+            self._open = trio.Event()
+            try:
+                yield await self._drain(drain_timeout_s)
+            finally:
+                self._open.set()
+
+    async def _drain(self, timeout_s: float) -> bool:
+        with trio.move_on_after(timeout_s):
+            while self._passing:
+                self._empty = trio.Event()
+                await self._empty.wait()
+        return not self._passing

@@ -1,0 +1,39 @@
+"""A grant: the right to send data commands, from the open that won it to the last close or to being fenced.
+
+Handles hold the grant they were opened under, and every data command names it.  Being fenced ends the grant for
+good: its handles never get another one, while a new open starts with a new grant.
+"""
+
+import attrs
+
+from mpio_fuse.errors import Fenced, MpioError
+
+
+@attrs.define(eq=False)
+class Grant:
+    """``is_reserving`` says that the reservation is ours, so that nobody else can write meanwhile."""
+
+    lun: str
+    is_reserving: bool = False
+    is_fenced: bool = False
+    has_lost_write: bool = False
+    """A deferred error told that a write answered with GOOD did not reach the medium."""
+
+    def check(self) -> None:
+        """Raise `Fenced` once the grant is over."""
+        if self.is_fenced:
+            raise Fenced(
+                "another host took this disk over",
+                lun=self.lun,
+                hint="close the file; what was written since is not on the disk",
+            )
+
+    def check_no_write_lost(self) -> None:
+        """Raise, once, for a write that the array gave up after having answered GOOD."""
+        if self.has_lost_write:
+            self.has_lost_write = False
+            raise MpioError(
+                "the array lost data that it had accepted (deferred error)",
+                lun=self.lun,
+                hint="what was written since the last fsync is to be written again",
+            )

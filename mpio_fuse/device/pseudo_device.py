@@ -1,0 +1,391 @@
+"""The pseudo device: all underpaths of one logical unit, and who has it open.
+
+Theory of operation
+-------------------
+Type 6 lets every registrant in, also a host that has only registered.  So the device itself is the gate-keeper: a data
+command leaves only with a `Grant`, and a grant comes only from an open whose procedure ended well.
+
+* Opens, closes and what else changes the device's state run one at a time (``_changing``).
+* An open runs with the I/O gate closed.  It registers all underpaths again, and if another host has preempted us
+  meanwhile, that would let our older handles in under the other host's reservation.  So whatever the
+  procedure finds is applied to the older grant, by fencing it, before the gate opens.
+* The reservation is taken by the first reserving open, shared by later ones, released by the last close, and kept by
+  that close when an open asked to retain it.
+* A fenced grant stays fenced.  Its handles are no longer among the device's opens; a new open starts afresh.
+"""
+
+import errno
+from collections.abc import Callable, Sequence
+
+import structlog
+import trio
+
+from mpio_fuse.device.capacity import read_capacity
+from mpio_fuse.device.data_path import Buffer, DataPath, Geometry
+from mpio_fuse.device.gate import Gate
+from mpio_fuse.device.grant import Grant
+from mpio_fuse.device.logical_unit import LogicalUnit
+from mpio_fuse.device.recovery import DeviceRecovery, is_ours
+from mpio_fuse.device.registrar import Registrar, ReserveState
+from mpio_fuse.device.runner import Runner
+from mpio_fuse.device.selector import RoundRobin
+from mpio_fuse.device.settings import Settings
+from mpio_fuse.device.snapshot import DeviceSnapshot, reservation_snapshot, underpath_snapshot
+from mpio_fuse.device.underpath import Underpath, UnderpathState
+from mpio_fuse.errors import MpioError, NoUsableUnderpath, OpenRefused
+from mpio_fuse.reserve.fig05_register import register
+from mpio_fuse.reserve.fig06_unregister import unregister
+from mpio_fuse.reserve.fig07_decision import OpenOption, decide
+from mpio_fuse.reserve.fig12_release import release
+from mpio_fuse.reserve.procedure import End, Outcome, Procedure
+from mpio_fuse.scsi.capacity import Capacity
+from mpio_fuse.scsi.verdict import Verdict
+from mpio_fuse.transport.contract import Transport
+
+log = structlog.get_logger(__name__)
+
+DEFAULT_MAX_TRANSFER_BYTES = 1 << 20
+
+_ERRNOS = {End.EIO: errno.EIO, End.EBUSY: errno.EBUSY}
+
+
+class Handle:
+    """One open of a device.  Made by `PseudoDevice.open` only."""
+
+    def __init__(self, device: "PseudoDevice", grant: Grant, options: OpenOption) -> None:
+        self._device = device
+        self.grant = grant
+        self.options = options
+
+    @property
+    def owns_reservation(self) -> bool:
+        """Whether nobody else can write while this handle is good, so that its data may be cached."""
+        return OpenOption.NO_RESERVE not in self.options
+
+    async def read(self, offset_bytes: int, length_bytes: int) -> Buffer:
+        """The bytes at that offset; fewer at the end of the device, none beyond it."""
+        device = self._device
+        return await device.data.read(self.grant, device.geometry, offset_bytes, length_bytes)
+
+    async def write(self, offset_bytes: int, data: Buffer, *, durable: bool = False) -> int:
+        """Write at that offset, to the medium itself when ``durable``; how many bytes."""
+        device = self._device
+        return await device.data.write(
+            self.grant, device.geometry, offset_bytes, data, durable=durable
+        )
+
+    async def flush(self) -> None:
+        """What was written is on the medium (SYNCHRONIZE CACHE)."""
+        await self._device.data.flush(self.grant)
+
+    async def aclose(self) -> None:
+        """Give the handle up.  The last one flushes and releases the reservation, unless it is retained."""
+        await self._device.close(self)
+
+
+class PseudoDevice:
+    """One shared disk.
+
+    Args:
+        logical_unit: what discovery found.
+        transports: one for each underpath, open; the device closes them in `remove`.
+        settings: this host's key, and times.
+        name: what users call it; the WWID unless configured otherwise.
+        on_fenced: called when a grant has been fenced; must not block.
+    """
+
+    def __init__(
+        self,
+        logical_unit: LogicalUnit,
+        transports: Sequence[Transport],
+        settings: Settings,
+        name: str | None = None,
+        on_fenced: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.logical_unit = logical_unit
+        self.name = name or str(logical_unit.wwid)
+        self.settings = settings
+        self.on_fenced = on_fenced
+        self.underpaths = tuple(
+            Underpath(index, transport) for index, transport in enumerate(transports)
+        )
+        self._handles: list[Handle] = []
+        self._grant: Grant | None = None
+        self._retain = False
+        self._geometry: Geometry | None = None
+        self._changing = trio.Lock()
+        self._gate = Gate()
+        self._log = log.bind(lun=self.name)
+        self._registrar = Registrar(self.name, self.underpaths, settings, self._note_attention)
+        self.recovery = DeviceRecovery(
+            self.name,
+            logical_unit.wwid,
+            self.underpaths,
+            self._gate,
+            self._registrar,
+            self._fence,
+            settings.control_timeout_s,
+        )
+        self.data = DataPath(
+            self.name,
+            self.underpaths,
+            self._gate,
+            RoundRobin(),
+            self.recovery,
+            settings.io_timeout_s,
+        )
+
+    # -- facts
+
+    @property
+    def geometry(self) -> Geometry:
+        """Size and transfer limits.
+
+        Raises:
+            NoUsableUnderpath: the capacity is not known yet.
+        """
+        if self._geometry is None:
+            raise NoUsableUnderpath("its size could not be read yet", lun=self.name)
+        return self._geometry
+
+    @property
+    def size_bytes(self) -> int:
+        """The size of the file; 0 while it is not known."""
+        return self._geometry.size_bytes if self._geometry else 0
+
+    @property
+    def block_size_bytes(self) -> int:
+        """The logical block size; 0 while it is not known."""
+        return self._geometry.block_size_bytes if self._geometry else 0
+
+    def snapshot(self) -> DeviceSnapshot:
+        """The state as it is known; sends nothing and never waits."""
+        return DeviceSnapshot(
+            name=self.name,
+            wwid=str(self.logical_unit.wwid),
+            size_bytes=self.size_bytes,
+            block_size_bytes=self.block_size_bytes,
+            key=self.settings.key,
+            reservation=reservation_snapshot(self._registrar.last_state, self.settings.key),
+            retained=self._retain,
+            opens=tuple(
+                f"{handle.options}{' (fenced)' if handle.grant.is_fenced else ''}"
+                for handle in self._handles
+            ),
+            underpaths=tuple(underpath_snapshot(one, self._registrar) for one in self.underpaths),
+        )
+
+    # -- coming and going
+
+    async def configure(self) -> None:
+        """Figure 5 for every underpath, then the size, which some targets tell only to registrants.
+
+        Raises:
+            NoUsableUnderpath: not one underpath could be registered.
+        """
+        async with self._changing, self._gate.closed(self.settings.control_timeout_s):
+            async with trio.open_nursery() as nursery:
+                for underpath in self.underpaths:
+                    nursery.start_soon(self._configure_underpath, underpath)
+            if not any(underpath.registered for underpath in self.underpaths):
+                raise NoUsableUnderpath(
+                    f"no underpath could be registered ({self._failures()})",
+                    lun=self.name,
+                    hint="check the cabling, and that the array lets this host register",
+                )
+            await self._learn_geometry()
+            await self._registrar.read_state()
+            await self._stand_by()
+
+    async def _configure_underpath(self, underpath: Underpath) -> None:
+        """One underpath through Figure 5.
+
+        The first attempt is REGISTER, which conflicts when this nexus is registered already, as after a crash of
+        this host's daemon; the second ignores what was there.
+        """
+        procedure = register()
+        here = next(procedure)
+        try:
+            while True:
+                is_good = await self._registrar.register(
+                    underpath, ignore_existing=here.label != "510"
+                )
+                here = procedure.send(Outcome.GOOD if is_good else Outcome.REFUSED)
+        except StopIteration as stop:
+            self._log.debug("configured", underpath=underpath.name, end=stop.value.value)
+
+    async def remove(self) -> None:
+        """Figure 6: what is still open is closed, the registrations are taken back, the transports closed.
+
+        A retained reservation stays, and with it the registrations: taking back the holder's would release it.
+        """
+        with trio.CancelScope(shield=True):
+            for handle in list(self._handles):
+                await handle.aclose()
+            async with self._changing, self._gate.closed(self.settings.control_timeout_s):
+                if self._retain:
+                    self._log.info("reservation retained")
+                else:
+                    await Runner(self._registrar).run(unregister(reserved=False))
+            for underpath in self.underpaths:
+                await underpath.transport.aclose()
+
+    # -- open and close
+
+    async def open(self, options: OpenOption = OpenOption.DEFAULT) -> Handle:
+        """Run the procedure that the options choose (Figure 7).
+
+        Raises:
+            UsageError: the options contradict each other.
+            OpenRefused: the procedure ended in an error, or another handle of this host excludes this one.
+        """
+        procedure = decide(options)
+        async with self._changing:
+            self._check_local(options)
+            async with self._gate.closed(self.settings.control_timeout_s):
+                return await self._open_gated(procedure(), options)
+
+    async def _open_gated(self, procedure: Procedure, options: OpenOption) -> Handle:
+        await self._fence_if_lost()
+        await self._verify_identities()
+        runner = Runner(
+            self._registrar,
+            is_held_open_here=self._grant is not None and self._grant.is_reserving,
+        )
+        end = await runner.run(procedure)
+        if end not in (End.OPENED, End.OPENED_RETAINED):
+            await self._after_refusal()
+            raise self._refusal(end, options, runner.state)
+        state = await self._registrar.read_state()
+        grant = self._grant or Grant(self.name)
+        if OpenOption.NO_RESERVE not in options:
+            grant.is_reserving = True
+        if not is_ours(grant, state, self._registrar):
+            self._fence(grant, state)
+            await self._after_refusal()
+            raise self._refusal(End.EIO, options, state)
+        if self._grant is None:
+            self._retain = False
+        self._grant = grant
+        self._retain = self._retain or OpenOption.RETAIN_RESERVATION in options
+        if self._geometry is None:
+            await self._learn_geometry()
+        handle = Handle(self, grant, options)
+        self._handles.append(handle)
+        self._log.info("opened", options=str(options), opens=len(self._handles))
+        return handle
+
+    async def _verify_identities(self) -> None:
+        """Another disk may sit behind a node since it was found; what unit attentions told is settled with it."""
+        async with trio.open_nursery() as nursery:
+            for underpath in self.underpaths:
+                if underpath.state is not UnderpathState.REMOVED:
+                    underpath.suspicion = None
+                    nursery.start_soon(self.recovery.is_same_disk, underpath)
+
+    async def close(self, handle: Handle) -> None:
+        """What `Handle.aclose` does: Figure 12 when it is the last one of its grant."""
+        with trio.CancelScope(shield=True):
+            async with self._changing:
+                if handle not in self._handles:
+                    return
+                self._handles.remove(handle)
+                is_last = not any(one.grant is handle.grant for one in self._handles)
+                self._log.info("closed", options=str(handle.options), opens=len(self._handles))
+                if is_last and not handle.grant.is_fenced:
+                    await self._close_last(handle.grant)
+
+    async def _close_last(self, grant: Grant) -> None:
+        try:
+            await self.data.flush(grant)
+        except MpioError as error:
+            self._log.error("flush at the last close failed", cause=str(error))
+        if grant.is_fenced:
+            return
+        async with self._gate.closed(self.settings.control_timeout_s):
+            self._grant = None
+            procedure = release(reserved=grant.is_reserving, retain=self._retain)
+            await Runner(self._registrar).run(procedure)
+            await self._stand_by()
+
+    def _check_local(self, options: OpenOption) -> None:
+        """SINGLE excludes the other opens of this host (claims 20 and 21), with AIX's errors."""
+        current = [one for one in self._handles if not one.grant.is_fenced]
+        if any(OpenOption.SINGLE in one.options for one in current):
+            raise OpenRefused("opened by this host as SINGLE", errno.EACCES, lun=self.name)
+        if OpenOption.SINGLE in options and current:
+            raise OpenRefused("already open on this host", errno.EBUSY, lun=self.name)
+
+    async def _fence_if_lost(self) -> None:
+        """Before anything is registered again, see that the older handles' grant still stands."""
+        if self._grant is None:
+            return
+        state = await self._registrar.read_state()
+        if not is_ours(self._grant, state, self._registrar):
+            self._fence(self._grant, state)
+
+    async def _after_refusal(self) -> None:
+        try:
+            await self._fence_if_lost()
+            await self._stand_by()
+        except NoUsableUnderpath as error:
+            self._log.info("state unknown after a refused open", cause=str(error))
+
+    async def _stand_by(self) -> None:
+        """A host that holds nothing keeps its registrations, or not, as configured."""
+        if self.settings.standby == "unregistered" and self._grant is None and not self._retain:
+            await self._registrar.unregister_all()
+
+    def _refusal(self, end: End, options: OpenOption, state: ReserveState | None) -> OpenRefused:
+        reservation = reservation_snapshot(state, self.settings.key)
+        if reservation.owner == "theirs":
+            what = f"reserved by key {reservation.holder} ({reservation.type})"
+            hint = "close it on that host, or take it over with a forced open"
+        else:
+            what = f"open with {options} refused ({self._failures() or 'by the array'})"
+            hint = "see 'mpio-fuse status' for its underpaths"
+        return OpenRefused(what, _ERRNOS[end], lun=self.name, hint=hint)
+
+    # -- fencing
+
+    def _fence(self, grant: Grant, state: ReserveState) -> None:
+        """End a grant.  Synchronous: from here on none of its commands leaves."""
+        if grant.is_fenced:
+            return
+        grant.is_fenced = True
+        if self._grant is grant:
+            self._grant = None
+            self._retain = False
+            self._registrar.reserved = None
+        reservation = reservation_snapshot(state, self.settings.key)
+        self._log.warning("fenced", reservation=reservation.owner, holder=str(reservation.holder))
+        self.on_fenced()
+
+    def _note_attention(self, underpath: Underpath, verdict: Verdict, what: str) -> None:
+        """A unit attention met by a control command: the array tells it once, so it must not be lost."""
+        self._log.info("unit attention", underpath=underpath.name, sense=what)
+        if verdict is not Verdict.RETRY_HERE:
+            underpath.suspicion = verdict
+
+    # -- helpers
+
+    async def _learn_geometry(self) -> None:
+        capacity = self.logical_unit.capacity or await self._read_capacity()
+        size = capacity.block_size_bytes
+        limits = [one.transport.max_transfer_bytes // size for one in self.underpaths]
+        limits.append(self.logical_unit.max_transfer_blocks or DEFAULT_MAX_TRANSFER_BYTES // size)
+        self._geometry = Geometry(size, capacity.blocks, max(1, min(limits)))
+
+    async def _read_capacity(self) -> Capacity:
+        for underpath in self.underpaths:
+            if underpath.registered:
+                timeout_s = self.settings.control_timeout_s
+                capacity = await read_capacity(underpath, timeout_s, self._note_attention)
+                if capacity is not None:
+                    return capacity
+        raise NoUsableUnderpath("READ CAPACITY fails on every underpath", lun=self.name)
+
+    def _failures(self) -> str:
+        return "; ".join(
+            f"{one.name}: {one.last_failure}" for one in self.underpaths if one.last_failure
+        )

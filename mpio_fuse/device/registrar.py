@@ -1,0 +1,291 @@
+"""Speaks PERSISTENT RESERVE for one device: registrations and the reservation, over all its underpaths.
+
+Theory of operation
+-------------------
+The array is the truth and this host's fields are a memory of it.  ``registered`` of an underpath is set only after the
+array said GOOD and cleared before anything that may undo it is sent.  ``reserved`` is the patent's field: the
+underpath whose nexus holds our reservation, or None.
+
+What the array does that a reader would not expect:
+
+* RELEASE by a registrant that does not hold the reservation is GOOD and does nothing.  So a release is believed only
+  once the reservation has been read back.
+* An answer to PERSISTENT RESERVE OUT that was lost says nothing.  The state is read before anything is repeated:
+  a second PREEMPT would conflict because the first one worked.
+* PREEMPT of our own key keeps the sender's registration and removes those of our other nexuses.  So they are
+  registered again after it, and meanwhile no data command may be under way (`mpio_fuse.device.gate`).
+* An underpath that still has a command under way or stranded is never registered: the new registration would let
+  the old command in.
+
+Nothing here closes the gate: callers do, and run one operation at a time.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import attrs
+import structlog
+import trio
+
+from mpio_fuse.device.control import OnAttention, issue
+from mpio_fuse.device.settings import Settings
+from mpio_fuse.device.underpath import Underpath, UnderpathState
+from mpio_fuse.errors import DecodeError, NoUsableUnderpath
+from mpio_fuse.reserve.procedure import Outcome
+from mpio_fuse.scsi import pr_in, pr_out
+from mpio_fuse.scsi.command import Command, Completion, Status, received
+from mpio_fuse.scsi.pr_types import PrType
+from mpio_fuse.scsi.reservation_key import ZERO_KEY, ReservationKey
+from mpio_fuse.scsi.verdict import Verdict, describe, judge
+
+log = structlog.get_logger(__name__)
+
+TYPE = PrType.EXCLUSIVE_ACCESS_REGISTRANTS_ONLY
+
+
+@attrs.frozen
+class ReserveState:
+    """What the array says of registrations and reservation, read with two commands on one underpath."""
+
+    keys: tuple[ReservationKey, ...]
+    reservation: pr_in.Reservation
+
+    def is_held_by(self, key: ReservationKey) -> bool:
+        """Whether the reservation is this key's and of the one type that we make."""
+        return self.reservation.holder == key and self.reservation.type is TYPE
+
+
+class Registrar:
+    """Registrations and reservation of one device.  One operation at a time."""
+
+    def __init__(
+        self,
+        lun: str,
+        underpaths: Sequence[Underpath],
+        settings: Settings,
+        on_attention: OnAttention,
+    ) -> None:
+        self.lun = lun
+        self.underpaths = underpaths
+        self.key = settings.key
+        self.reserved: Underpath | None = None
+        self.last_state: ReserveState | None = None
+        """What the array said last: for people who ask; decisions read anew."""
+        self.timeout_s = settings.control_timeout_s
+        self._on_attention = on_attention
+        self._log = log.bind(lun=lun)
+
+    # -- registrations
+
+    async def register(self, underpath: Underpath, *, ignore_existing: bool) -> bool:
+        """Register one underpath; whether the array said that it is.  Records nothing but the truth."""
+        if underpath.state is UnderpathState.REMOVED:
+            return False
+        if underpath.in_flight or underpath.transport.stranded:
+            self._fail(underpath, "an old command is still under way here; not registered")
+            return False
+        command = (
+            pr_out.register_and_ignore_existing_key(self.key)
+            if ignore_existing
+            else pr_out.register(ZERO_KEY, self.key)
+        )
+        underpath.registered = False
+        completion = await self._issue(underpath, command)
+        if completion.is_good:
+            underpath.registered = True
+            underpath.state = UnderpathState.UP
+            underpath.last_failure = ""
+        else:
+            self._fail(underpath, f"{command.name}: {describe(completion)}")
+        return underpath.registered
+
+    async def register_all(self) -> Outcome:
+        """Register every underpath with Register And Ignore Existing Key; one retry, then it is skipped."""
+
+        async def twice(underpath: Underpath) -> None:
+            if not await self.register(underpath, ignore_existing=True):
+                await self.register(underpath, ignore_existing=True)
+
+        async with trio.open_nursery() as nursery:
+            for underpath in self.underpaths:
+                nursery.start_soon(twice, underpath)
+        return Outcome.SOME if any(self._registered()) else Outcome.NOBODY
+
+    async def unregister(self, underpath: Underpath) -> None:
+        """Take one underpath's registration back.  Afterwards it counts as unregistered, whatever the array said."""
+        underpath.registered = False
+        completion = await self._issue(underpath, pr_out.register(self.key, ZERO_KEY))
+        if not completion.is_good:
+            self._log.warning(
+                "unregister failed", underpath=underpath.name, answer=describe(completion)
+            )
+
+    async def unregister_all(self) -> None:
+        """Take back all registrations, the holder's last: with it would go a reservation of type 6."""
+        for underpath in sorted(self._registered(), key=lambda one: one is self.reserved):
+            await self.unregister(underpath)
+        self.reserved = None
+
+    # -- the reservation
+
+    async def read_state(self) -> ReserveState:
+        """Keys and reservation, from the first underpath that answers.
+
+        Raises:
+            NoUsableUnderpath: none answers.
+        """
+        for underpath in self._by_health():
+            state = await self._read_state_on(underpath)
+            if state is not None:
+                self.last_state = state
+                return state
+        raise NoUsableUnderpath(
+            "no underpath answers PERSISTENT RESERVE IN",
+            lun=self.lun,
+            hint="see 'mpio-fuse status' for what each of them says",
+        )
+
+    async def reserve(self) -> Outcome:
+        """Reserve on a registered underpath; on the next one where transport failed."""
+        for underpath in self._registered():
+            command = pr_out.reserve(self.key, TYPE)
+            completion = await self._issue(underpath, command)
+            self._log.debug("reserve", underpath=underpath.name, answer=describe(completion))
+            if not completion.is_good and not _is_lost(completion):
+                return Outcome.REFUSED
+            if not completion.is_good:
+                self._fail(underpath, f"{command.name}: {describe(completion)}")
+            state = await self.read_state()
+            if state.is_held_by(self.key):
+                self.reserved = underpath
+                return Outcome.GOOD
+            if completion.is_good or state.reservation.is_held:
+                return Outcome.REFUSED
+        return Outcome.REFUSED
+
+    async def preempt_and_abort(self, victim: ReservationKey) -> Outcome:
+        """Take the reservation from ``victim``, whose registrations and tasks go with it."""
+        for underpath in list(self._registered()):
+            if await self._preempt_on(underpath, victim):
+                return Outcome.GOOD
+            state = await self.read_state()
+            if state.reservation.holder != victim:
+                return Outcome.REFUSED
+        return Outcome.REFUSED
+
+    async def release(self) -> Outcome:
+        """Release our reservation and see that it is gone.
+
+        The nexus that holds it must say so: the one that reserved comes first, then the others (after a
+        restart of this host's daemon nobody remembers).  If none of them holds it, the holder is dead, and a
+        live underpath takes the reservation over before it releases it.
+        """
+        state = await self.read_state()
+        for underpath in sorted(self._registered(), key=lambda one: one is not self.reserved):
+            if not state.is_held_by(self.key):
+                break
+            await self._issue(underpath, pr_out.release(self.key, TYPE))
+            state = await self.read_state()
+        else:
+            state = await self._release_from_the_dead(state)
+        if state.is_held_by(self.key):
+            return Outcome.REFUSED
+        self.reserved = None
+        return Outcome.GOOD
+
+    async def move_to(self, underpath: Underpath) -> bool:
+        """Preempt And Abort our own key from ``underpath``: it alone stays registered, and holds what we held.
+
+        Every command that our other nexuses still have at the array is aborted, and what they send later
+        conflicts.  The others are to be registered again by the caller, where that is safe.
+        """
+        for other in self.underpaths:
+            if other is not underpath:
+                other.registered = False
+        return await self._preempt_on(underpath, self.key)
+
+    # -- below: one command, one underpath
+
+    async def _release_from_the_dead(self, state: ReserveState) -> ReserveState:
+        if not state.is_held_by(self.key):
+            return state
+        for underpath in list(self._registered()):
+            if await self.move_to(underpath):
+                self._log.info("reservation moved from a dead underpath", underpath=underpath.name)
+                await self.register_all()
+                await self._issue(underpath, pr_out.release(self.key, TYPE))
+                return await self.read_state()
+        return state
+
+    async def _preempt_on(self, underpath: Underpath, victim: ReservationKey) -> bool:
+        """Whether the array shows the reservation as ours after PREEMPT AND ABORT; the answer alone proves nothing."""
+        before = await self.read_state()
+        command = pr_out.preempt_and_abort(self.key, victim, TYPE)
+        completion = await self._issue(underpath, command)
+        self._log.info("preempt and abort", underpath=underpath.name, answer=describe(completion))
+        if not completion.is_good and not _is_lost(completion):
+            return False
+        if _is_lost(completion):
+            self._fail(underpath, f"{command.name}: {describe(completion)}")
+        after = await self.read_state()
+        took = after.is_held_by(self.key) or (
+            completion.is_good and not before.reservation.is_held and not after.reservation.is_held
+        )
+        if took:
+            self.reserved = underpath if after.reservation.is_held else None
+        return took
+
+    async def _read_state_on(self, underpath: Underpath) -> ReserveState | None:
+        try:
+            keys = await self._read_keys(underpath)
+            command = pr_in.read_reservation()
+            completion = await self._issue(underpath, command)
+            if keys is None or not completion.is_good:
+                return None
+            reservation = pr_in.decode_reservation(received(command, completion))
+        except DecodeError as error:
+            self._fail(underpath, str(error))
+            return None
+        return ReserveState(keys.keys, reservation)
+
+    async def _read_keys(self, underpath: Underpath) -> pr_in.Keys | None:
+        """All keys: asked again with room for what the target says it has, which is bounded."""
+        length_bytes = 512
+        for _ in range(3):
+            command = pr_in.read_keys(length_bytes)
+            completion = await self._issue(underpath, command)
+            if not completion.is_good:
+                return None
+            keys = pr_in.decode_keys(received(command, completion))
+            if not keys.is_truncated:
+                return keys
+            length_bytes = keys.length_bytes
+        raise DecodeError(
+            "READ KEYS grows whenever it is asked again", lun=self.lun, underpath=underpath.name
+        )
+
+    async def _issue(self, underpath: Underpath, command: Command) -> Completion:
+        return await issue(underpath, command, self.timeout_s, self._on_attention)
+
+    def _registered(self) -> Iterator[Underpath]:
+        return (one for one in self.underpaths if one.registered)
+
+    def _by_health(self) -> list[Underpath]:
+        """Those that can be asked, the most promising first."""
+        there = [one for one in self.underpaths if one.state is not UnderpathState.REMOVED]
+        return sorted(there, key=lambda one: (not one.is_usable, not one.registered, one.index))
+
+    def _fail(self, underpath: Underpath, cause: str) -> None:
+        underpath.registered = False
+        underpath.last_failure = cause
+        underpath.counters.failures += 1
+        if underpath.state is not UnderpathState.REMOVED:
+            underpath.state = UnderpathState.DOWN
+        self._log.info("underpath down", underpath=underpath.name, cause=cause)
+
+
+def _is_lost(completion: Completion) -> bool:
+    """Whether nobody can tell if the command took effect."""
+    return completion.status != Status.RESERVATION_CONFLICT and judge(completion) in (
+        Verdict.RETRY_ELSEWHERE,
+        Verdict.RETRY_HERE,
+    )

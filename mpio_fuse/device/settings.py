@@ -1,0 +1,23 @@
+"""How a pseudo device behaves, as configured."""
+
+from typing import Literal
+
+import attrs
+
+from mpio_fuse.scsi.reservation_key import ReservationKey
+
+
+@attrs.frozen
+class Settings:
+    """All times in seconds.
+
+    ``key`` is this host's reservation key, the same on every underpath.  ``io_timeout_s`` bounds one
+    data command on one underpath, ``control_timeout_s`` one command that is not data.  ``standby`` says
+    what a host that holds nothing keeps at the array: its registrations (the patent's way), or none,
+    so that the array refuses it too.
+    """
+
+    key: ReservationKey
+    io_timeout_s: float = 30.0
+    control_timeout_s: float = 10.0
+    standby: Literal["registered", "unregistered"] = "registered"
