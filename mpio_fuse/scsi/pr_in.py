@@ -1,9 +1,12 @@
 """PERSISTENT RESERVE IN (SPC-4 6.15): registrations and the reservation, as the target tells them.
 
-The ALLOCATION LENGTH may cut a list off: the target "shall not" change ADDITIONAL LENGTH for that, so the
-answer still says how long the whole list is.  `Keys` and `FullStatus` hold what arrived *whole* and
+The ALLOCATION LENGTH may cut a list off.  The target "shall not" change ADDITIONAL LENGTH for that (6.15.1), so
+the answer still says how long the whole list is.  `Keys` and `FullStatus` hold what arrived *whole* and say
 ``is_truncated``; ask again with ``length_bytes``, which is clamped to what a CDB can ask for, so a target that lies
 cannot make us ask for ever: a list still truncated then is not to be trusted.
+
+LIO (6.1) does shorten the ADDITIONAL LENGTH of READ FULL STATUS, to the registrants that fit, and so hides that
+there are more.  `read_full_status` therefore asks for all that a CDB can ask for at once.
 """
 
 import attrs
@@ -118,7 +121,7 @@ def report_capabilities() -> Command:
     return _persistent_reserve_in(PrIn.REPORT_CAPABILITIES, CAPABILITIES_LENGTH_BYTES)
 
 
-def read_full_status(length_bytes: int = 8192) -> Command:
+def read_full_status(length_bytes: int = MAXIMUM_LENGTH_BYTES) -> Command:
     """PERSISTENT RESERVE IN, READ FULL STATUS; decode with `decode_full_status`."""
     return _persistent_reserve_in(PrIn.READ_FULL_STATUS, length_bytes)
 

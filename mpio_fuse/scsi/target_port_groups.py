@@ -1,4 +1,8 @@
-"""REPORT TARGET PORT GROUPS (SPC-4 6.37): asymmetric logical unit access (ALUA), by target port group."""
+"""REPORT TARGET PORT GROUPS (SPC-4 6.37): asymmetric logical unit access (ALUA), by target port group.
+
+LIO (6.1) answers the extended form with a RETURN DATA LENGTH that is short by the four bytes of the longer header, so
+the last descriptor is cut off.  That is a `DecodeError` here; ask for the plain form then.
+"""
 
 import enum
 
