@@ -1,5 +1,7 @@
 """Byte ranges as whole blocks."""
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -31,6 +33,6 @@ def test_pieces_follow_one_another_and_none_is_too_large(
 ) -> None:
     parts = list(pieces(Extent(lba, blocks), max_blocks))
     assert parts[0].lba == lba
-    assert all(one.end_lba == after.lba for one, after in zip(parts, parts[1:], strict=False))
+    assert all(one.end_lba == after.lba for one, after in pairwise(parts))
     assert parts[-1].end_lba == lba + blocks
     assert all(0 < part.blocks <= max_blocks for part in parts)

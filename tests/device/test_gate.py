@@ -64,9 +64,9 @@ async def test_who_waited_for_one_closer_does_not_slip_past_the_next() -> None:
             is_closed = False
 
     async with trio.open_nursery() as nursery:
-        for _ in range(3):
-            nursery.start_soon(commands)
+        for _ in range(20):
             nursery.start_soon(close)
+            nursery.start_soon(commands)
 
 
 async def test_a_hung_command_bounds_the_wait(autojump_clock: MockClock) -> None:

@@ -25,15 +25,14 @@ async def test_what_overlaps_waits_in_order_of_arrival() -> None:
         async with lock.holding(extent):
             order.append(number)
 
-    async with trio.open_nursery() as nursery:
-        async with lock.holding(Extent(0, 8)):
-            nursery.start_soon(write, 1, Extent(4, 8))
-            await wait_all_tasks_blocked()
-            nursery.start_soon(write, 2, Extent(10, 4))  # free, but behind 1
-            await wait_all_tasks_blocked()
-            nursery.start_soon(write, 3, Extent(14, 4))
-            await wait_all_tasks_blocked()
-            assert order == [3]
+    async with trio.open_nursery() as nursery, lock.holding(Extent(0, 8)):
+        nursery.start_soon(write, 1, Extent(4, 8))
+        await wait_all_tasks_blocked()
+        nursery.start_soon(write, 2, Extent(10, 4))  # free, but behind 1
+        await wait_all_tasks_blocked()
+        nursery.start_soon(write, 3, Extent(14, 4))
+        await wait_all_tasks_blocked()
+        assert order == [3]
     assert order == [3, 1, 2]
 
 
