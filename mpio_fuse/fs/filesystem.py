@@ -38,7 +38,7 @@ from mpio_fuse.fs.caller import Caller, may_force
 from mpio_fuse.fs.flags import FLAG_OPTIONS, open_request
 from mpio_fuse.fs.namespace import DeviceFile, Namespace, Node
 from mpio_fuse.fs.refused import Refused
-from mpio_fuse.fs.served import OpenHandle
+from mpio_fuse.fs.served import Buffer, OpenHandle
 from mpio_fuse.reserve.fig07_decision import OpenOption, check_options
 
 
@@ -221,10 +221,10 @@ class FileSystem:
 
     # Data.
 
-    async def read(self, fh: int, offset_bytes: int, length_bytes: int) -> bytes:
+    async def read(self, fh: int, offset_bytes: int, length_bytes: int) -> Buffer:
         return await self._file(fh).handle.read(offset_bytes, length_bytes)
 
-    async def write(self, fh: int, offset_bytes: int, data: bytes) -> int:
+    async def write(self, fh: int, offset_bytes: int, data: Buffer) -> int:
         file = self._file(fh)
         file.is_unflushed = file.is_unflushed or not file.durable
         written = await file.handle.write(offset_bytes, data, durable=file.durable)

@@ -6,7 +6,7 @@ mount: the kernel may forget one and ask for it again.
 """
 
 import errno
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 import attrs
 
@@ -57,15 +57,15 @@ def is_file_name(text: str) -> bool:
 class Namespace:
     """Finds nodes by inode, and by name within a directory."""
 
-    def __init__(self, devices: Iterable[ServedDevice], aliases: Mapping[str, str]) -> None:
-        """Name each device by its alias, or else by its own name.
+    def __init__(self, devices: Iterable[ServedDevice]) -> None:
+        """Show each device under its own name.
 
         Raises:
             Refused: EEXIST, two devices would have one name.
         """
         self.root = Directory(ROOT_INODE, ROOT_INODE)
         self._nodes: dict[int, Node] = {ROOT_INODE: self.root}
-        named = [(file_name(aliases.get(one.name, one.name)), one) for one in devices]
+        named = [(file_name(one.name), one) for one in devices]
         for name, device in sorted(named, key=lambda pair: pair[0]):
             self._add(name, device)
 

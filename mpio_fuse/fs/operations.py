@@ -10,6 +10,7 @@ answers EOPNOTSUPP itself, and does not ask for security.capability before every
 import errno
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import cast
 
 import pyfuse3
 import structlog
@@ -182,7 +183,8 @@ class Operations(pyfuse3.Operations):
 
     async def read(self, fh: pyfuse3.FileHandleT, off: int, size: int) -> bytes:
         async with self._answering("read", fh=fh):
-            return await self._fs.read(fh, off, size)
+            data = await self._fs.read(fh, off, size)
+        return cast("bytes", data)  # pyfuse3 takes any buffer, whatever its types say
 
     async def write(self, fh: pyfuse3.FileHandleT, off: int, buf: bytes) -> int:
         async with self._answering("write", fh=fh):

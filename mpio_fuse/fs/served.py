@@ -8,6 +8,8 @@ from typing import Protocol
 
 from mpio_fuse.reserve.fig07_decision import OpenOption
 
+Buffer = bytes | bytearray | memoryview
+
 
 class OpenHandle(Protocol):
     """One granted open of a device."""
@@ -17,13 +19,11 @@ class OpenHandle(Protocol):
         """Whether this host keeps all others from writing, so that the kernel's page cache is safe."""
         ...
 
-    async def read(self, offset_bytes: int, length_bytes: int) -> bytes:
+    async def read(self, offset_bytes: int, length_bytes: int) -> Buffer:
         """The bytes there; fewer than asked for only at the end of the device."""
         ...
 
-    async def write(
-        self, offset_bytes: int, data: bytes | memoryview, *, durable: bool = False
-    ) -> int:
+    async def write(self, offset_bytes: int, data: Buffer, *, durable: bool = False) -> int:
         """How many bytes were written; fewer than given only at the end of the device."""
         ...
 

@@ -53,7 +53,7 @@ def main(mountpoint: str, *named_sizes: str) -> None:
     pairs = [text.split("=") for text in named_sizes]
     devices = {name: MemoryDevice(name, int(size)) for name, size in pairs}
     ownership = Ownership(mode=0o600, uid=os.getuid(), gid=os.getgid())
-    fs = FileSystem(Namespace(devices.values(), {}), ownership=ownership, time_ns=time.time_ns())
+    fs = FileSystem(Namespace(devices.values()), ownership=ownership, time_ns=time.time_ns())
     pyfuse3.init(Operations(fs), mountpoint, mount_options(allow_other=False))
     try:
         trio.run(_serve, fs, devices)

@@ -15,5 +15,5 @@ MADE_NS = 1_700_000_000_000_000_000
 def tree(*devices: MemoryDevice, force_group: int | None = None) -> FileSystem:
     """A file system that shows these devices; inode 2 is the first by name."""
     ownership = Ownership(mode=0o640, uid=11, gid=22)
-    namespace = Namespace(devices, {})
+    namespace = Namespace(devices)
     return FileSystem(namespace, ownership=ownership, time_ns=MADE_NS, force_group=force_group)
