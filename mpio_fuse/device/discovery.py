@@ -1,0 +1,173 @@
+"""Finds the LUNs of this host: which device nodes are disks, which of them are the same disk, which may be served.
+
+Theory of operation
+-------------------
+Each node is looked at by itself, many at once, each within a time of its own, so that a node that hangs costs
+nothing but its own time.  What comes out of it is a `ProbedNode` or a `Refusal`.  Then, without any more waiting:
+
+1. Nodes are grouped by the identity they gave.
+2. The nodes of a group must agree on what they lead to.  If two contradict each other, one identity has been
+   given to two disks, and nobody can tell which node leads where: all of the group are refused.
+3. A group of which any node's disk is in use on this host is refused: the user reaches the same blocks.
+
+Nodes that were named are errors when they are refused, those found by a scan are notes; whoever calls decides with
+`Discovery.raise_for_named`.
+
+A `Discovery` owns the transports of its LUNs until it is closed.  Those of refused nodes are closed before it exists.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import attrs
+import trio
+
+from mpio_fuse.device.agreement import agreed_logical_unit
+from mpio_fuse.device.discovered import DiscoveredLun, Discovery, ProbedNode, Refusal, close_all
+from mpio_fuse.device.host import Host, ThisHost
+from mpio_fuse.device.logical_unit import LogicalUnit
+from mpio_fuse.device.openers import OpenTransport, open_device, scheme_of
+from mpio_fuse.device.probe import not_a_disk, probe
+from mpio_fuse.device.sysfs import SgNode
+from mpio_fuse.errors import MpioError, TransportError
+from mpio_fuse.scsi.inquiry import DeviceType
+
+NODE_TIMEOUT_S = 15.0
+"""For everything about one node.  A session that is being replaced stalls commands for 5 s."""
+
+CONCURRENT_NODES = 16
+
+
+async def discover(
+    devices: Sequence[str] | None = None,
+    *,
+    open_transport: OpenTransport = open_device,
+    host: Host | None = None,
+    timeout_s: float = NODE_TIMEOUT_S,
+) -> Discovery:
+    """Look at the DEVICEs named, or at all sg nodes when ``devices`` is None or empty.
+
+    Never raises for what a node does.  ``async with await discover() as found:`` closes it.
+    """
+    finder = _Finder(host or ThisHost(), open_transport, timeout_s, is_named=bool(devices))
+    try:
+        await finder.look_at_all(devices or finder.host.scan())
+        return await finder.sorted_out()
+    except BaseException:
+        await close_all(finder.nodes.values())
+        raise
+
+
+@attrs.define
+class _Finder:
+    """One discovery under way: ``nodes`` and ``refused`` by device, in whatever order they answer."""
+
+    host: Host
+    open_transport: OpenTransport
+    timeout_s: float
+    is_named: bool
+    nodes: dict[str, ProbedNode] = attrs.Factory(dict)
+    refused: dict[str, Refusal] = attrs.Factory(dict)
+
+    async def look_at_all(self, devices: Sequence[str]) -> None:
+        limit = trio.CapacityLimiter(CONCURRENT_NODES)
+        async with trio.open_nursery() as nursery:
+            for device, node in self._different(devices):
+                nursery.start_soon(self._look_at, device, node, limit)
+
+    def _different(self, devices: Sequence[str]) -> list[tuple[str, SgNode | None]]:
+        """Each device once, by the first of its names: one nexus must not become two underpaths."""
+        found: dict[str, tuple[str, SgNode | None]] = {}
+        for device in devices:
+            node = None if scheme_of(device) else self.host.node(device)
+            found.setdefault(node.name if node else device, (device, node))
+        return list(found.values())
+
+    async def _look_at(self, device: str, node: SgNode | None, limit: trio.CapacityLimiter) -> None:
+        async with limit:
+            with trio.move_on_after(self.timeout_s) as scope:
+                await self._try(device, node)
+        if scope.cancelled_caught:
+            what, hint = (
+                f"no answer within {self.timeout_s:g} s",
+                "check its link, session and target",
+            )
+            self._refuse(device, TransportError(what, underpath=device, hint=hint))
+
+    async def _try(self, device: str, node: SgNode | None) -> None:
+        try:
+            if node is not None and node.device_type not in {None, DeviceType.DISK}:
+                raise not_a_disk(node.device_type or 0, device)
+            self.nodes[device] = await self._probed(device, node)
+        except MpioError as error:
+            self._refuse(device, error)
+
+    async def _probed(self, device: str, node: SgNode | None) -> ProbedNode:
+        transport = await self.open_transport(device)
+        try:
+            if node is None and not scheme_of(device):
+                raise _unknown_to_the_kernel(device)
+            user = None
+            if node is not None and node.block_device is not None:
+                user = await self.host.in_use(node.block_device)
+            logical_unit = await probe(transport, timeout_s=self.timeout_s)
+        except BaseException:
+            with trio.CancelScope(shield=True):
+                await transport.aclose()
+            raise
+        if node is None:
+            return ProbedNode(device, logical_unit, transport)
+        return ProbedNode(
+            device, logical_unit, transport, node.address, node.block_device, node.attachment, user
+        )
+
+    async def sorted_out(self) -> Discovery:
+        """Group what was found, and refuse what cannot be served."""
+        luns: list[DiscoveredLun] = []
+        busy: list[DiscoveredLun] = []
+        for nodes in self._by_wwid():
+            try:
+                lun = DiscoveredLun(_agreed(nodes), tuple(nodes))
+            except MpioError as error:
+                await close_all(nodes)
+                self._refuse_all(nodes, error)
+                continue
+            (busy if lun.in_use else luns).append(lun)
+            if lun.in_use:
+                self._refuse_all(nodes, _busy(lun))
+        refused = sorted(self.refused.values(), key=lambda one: _in_order(one.device_node))
+        return Discovery(tuple(luns), tuple(busy), tuple(refused))
+
+    def _by_wwid(self) -> list[list[ProbedNode]]:
+        groups: dict[str, list[ProbedNode]] = {}
+        for node in sorted(self.nodes.values(), key=lambda one: _in_order(one.device_node)):
+            groups.setdefault(str(node.logical_unit.wwid), []).append(node)
+        return list(groups.values())
+
+    def _refuse_all(self, nodes: Iterable[ProbedNode], error: MpioError) -> None:
+        for node in nodes:
+            self._refuse(node.device_node, error)
+
+    def _refuse(self, device: str, error: MpioError) -> None:
+        named = MpioError(error.what, lun=error.lun, underpath=device, hint=error.hint)
+        named.errno = error.errno
+        named.__cause__ = error
+        self.refused[device] = Refusal(device, named, self.is_named)
+
+
+def _agreed(nodes: Sequence[ProbedNode]) -> LogicalUnit:
+    return agreed_logical_unit([(node.device_node, node.logical_unit) for node in nodes])
+
+
+def _unknown_to_the_kernel(device: str) -> MpioError:
+    what = "not in /sys/class/scsi_generic, so nobody can tell whether its disk is in use"
+    return MpioError(what, underpath=device, hint="is /sys mounted here?")
+
+
+def _busy(lun: DiscoveredLun) -> MpioError:
+    hint = "end that use first, or leave this LUN out"
+    return MpioError(f"in use on this host: {lun.in_use}", lun=str(lun.wwid), hint=hint)
+
+
+def _in_order(device: str) -> tuple[int, str]:
+    """``/dev/sg2`` before ``/dev/sg10``."""
+    return len(device), device

@@ -1,0 +1,216 @@
+"""Reads what a logical unit says of itself, over one underpath: identity, capacity, limits, persistent reserve.
+
+Theory of operation
+-------------------
+Every answer is the target's word and may be missing, wrong, or in the way of somebody's reservation.  What cannot
+be known is refused, or None where `LogicalUnit` has a None; nothing is guessed:
+
+* *Identity* is VPD page 0x83.  Without a usable designator in it two disks could be taken for one.
+* *Capacity* may be refused with RESERVATION CONFLICT while another host holds the LUN (LIO does), or by a port in
+  standby.  It is None then, and read again once this host may.
+* *Persistent reserve* is missing only if PERSISTENT RESERVE IN is answered with ILLEGAL REQUEST, invalid command
+  operation code.  A conflict, an attention or a transport failure says nothing about it, and a wrong "no" would let
+  this host in beside another: such a logical unit is not served.
+* *Block Limits* is asked for only if the target lists the page: old disks hang on pages they do not have.
+"""
+
+import attrs
+import trio
+
+from mpio_fuse.device.control import issue
+from mpio_fuse.device.logical_unit import LogicalUnit
+from mpio_fuse.device.underpath import Underpath
+from mpio_fuse.errors import DecodeError, MpioError, TransportError
+from mpio_fuse.scsi import capacity, inquiry, pr_in, sense_codes, vpd
+from mpio_fuse.scsi.command import Command, Completion, Status, received
+from mpio_fuse.scsi.identity import Wwid, logical_unit_wwid
+from mpio_fuse.scsi.inquiry import DeviceType, StandardInquiry
+from mpio_fuse.scsi.sense import SenseKey
+from mpio_fuse.scsi.verdict import Verdict, describe, judge, sense_of
+from mpio_fuse.transport.contract import Transport
+
+INQUIRY_LENGTH_BYTES = 36
+"""What every target has, and all that is looked at; some crash when asked for more."""
+
+VPD_LENGTH_BYTES = 252
+"""The first try: targets older than SPC-3 have one byte for the length.  A longer page is asked for again."""
+
+UNUSUAL_DEVICES = {
+    DeviceType.TAPE: "a tape drive",
+    DeviceType.CD_DVD: "a CD/DVD drive",
+    DeviceType.MEDIA_CHANGER: "a media changer",
+    DeviceType.STORAGE_ARRAY_CONTROLLER: "a storage array controller",
+    DeviceType.ENCLOSURE: "an enclosure",
+    DeviceType.ZONED_DISK: "a zoned disk, which takes no writes at random",
+    DeviceType.WELL_KNOWN_LUN: "a well known logical unit",
+    DeviceType.UNKNOWN: "nothing: no device behind this logical unit number",
+}
+
+
+class NotADisk(MpioError):
+    """There is something else behind the node, or nothing."""
+
+
+async def probe(transport: Transport, *, timeout_s: float) -> LogicalUnit:
+    """What is behind ``transport``, within ``timeout_s`` for all of it.
+
+    Raises:
+        NotADisk: it is not a disk.
+        DecodeError: an answer is not what it claims to be.
+        MpioError: no identity, no capacity, no answer, or no telling whether it has persistent reserve.
+    """
+    with trio.move_on_after(timeout_s):
+        try:
+            return await _probe(Prober(transport, timeout_s))
+        except DecodeError as error:
+            raise DecodeError(error.what, underpath=transport.name, hint=error.hint) from error
+    raise TransportError(
+        f"no answer within {timeout_s:g} s",
+        underpath=transport.name,
+        hint="check the cable, the session and the target; the kernel's log may say more",
+    )
+
+
+async def _probe(prober: "Prober") -> LogicalUnit:
+    standard = await prober.standard_inquiry()
+    wwid = await prober.wwid()
+    limits = await prober.block_limits()
+    has_persistent_reserve = await prober.has_persistent_reserve()
+    return LogicalUnit(
+        wwid=wwid,
+        vendor=standard.vendor,
+        product=standard.product,
+        revision=standard.revision,
+        capacity=await prober.read_capacity(),
+        max_transfer_blocks=limits.maximum_transfer_blocks if limits else None,
+        has_persistent_reserve=has_persistent_reserve,
+    )
+
+
+@attrs.frozen
+class Prober:
+    """The questions, one method each.  ``timeout_s`` bounds one command."""
+
+    transport: Transport
+    timeout_s: float
+
+    async def standard_inquiry(self) -> StandardInquiry:
+        """Standard INQUIRY data; NotADisk unless a disk is there."""
+        standard = inquiry.decode_inquiry(await self._data(inquiry.inquiry(INQUIRY_LENGTH_BYTES)))
+        if not standard.is_connected_disk:
+            raise not_a_disk(
+                standard.device_type, self.transport.name, standard.peripheral_qualifier
+            )
+        return standard
+
+    async def wwid(self) -> Wwid:
+        """The identity by VPD page 0x83."""
+        try:
+            page = await self._vpd(vpd.VpdPage.DEVICE_IDENTIFICATION)
+            wwid = logical_unit_wwid(vpd.decode_device_identification(page))
+        except DecodeError as error:
+            raise self._no_identity(str(error)) from error
+        if wwid is None:
+            raise self._no_identity(
+                "VPD page 0x83 has no NAA, EUI-64 or T10 designator of the logical unit"
+            )
+        return wwid
+
+    async def block_limits(self) -> vpd.BlockLimits | None:
+        """VPD page 0xB0, None where the target does not list it."""
+        command = inquiry.inquiry_vpd(vpd.VpdPage.SUPPORTED_PAGES, VPD_LENGTH_BYTES)
+        completion = await self._issue(command)
+        if judge(completion) in {Verdict.NOT_SUPPORTED, Verdict.INVALID}:
+            return None
+        pages = vpd.decode_supported_pages(self._checked(command, completion))
+        if vpd.VpdPage.BLOCK_LIMITS not in pages:
+            return None
+        return vpd.decode_block_limits(await self._vpd(vpd.VpdPage.BLOCK_LIMITS))
+
+    async def read_capacity(self) -> capacity.Capacity | None:
+        """READ CAPACITY(16), or (10) where there is no (16); None while it cannot be read."""
+        command = capacity.read_capacity_16()
+        completion = await self._issue(command)
+        if judge(completion) is Verdict.NOT_SUPPORTED:
+            return await self._read_capacity_10()
+        if _is_kept_from_us(completion):
+            return None
+        return capacity.decode_read_capacity_16(self._checked(command, completion))
+
+    async def _read_capacity_10(self) -> capacity.Capacity | None:
+        command = capacity.read_capacity_10()
+        completion = await self._issue(command)
+        if _is_kept_from_us(completion):
+            return None
+        found = capacity.decode_read_capacity_10(self._checked(command, completion))
+        if found is None:
+            raise self._error("larger than 2 TiB, and has no READ CAPACITY(16) to say how large")
+        return found
+
+    async def has_persistent_reserve(self) -> bool:
+        """Whether the target has PERSISTENT RESERVE; see the theory of operation for what says no."""
+        completions = []
+        for command in (pr_in.read_keys(), pr_in.report_capabilities()):
+            completions.append(await self._issue(command))
+            if completions[-1].is_good:
+                return True
+        if all(_is_unknown_operation(one) for one in completions):
+            return False
+        told = next(one for one in completions if not _is_unknown_operation(one))
+        raise self._error(
+            f"cannot tell whether it has persistent reserve: {describe(told)}",
+            "another host may hold it with SCSI-2 RESERVE; release it there, then try again"
+            if told.status == Status.RESERVATION_CONFLICT
+            else "try again once the target answers",
+        )
+
+    async def _vpd(self, page: vpd.VpdPage) -> bytes:
+        """A whole VPD page, however long it says it is."""
+        data = await self._data(inquiry.inquiry_vpd(page, VPD_LENGTH_BYTES))
+        length_bytes = vpd.page_length_bytes(data)
+        if length_bytes <= VPD_LENGTH_BYTES:
+            return data
+        return await self._data(inquiry.inquiry_vpd(page, min(length_bytes, 0xFFFF)))
+
+    async def _data(self, command: Command) -> bytes:
+        return self._checked(command, await self._issue(command))
+
+    async def _issue(self, command: Command) -> Completion:
+        return await issue(Underpath(0, self.transport), command, self.timeout_s, _note_nothing)
+
+    def _checked(self, command: Command, completion: Completion) -> bytes:
+        if judge(completion) is not Verdict.GOOD:
+            raise self._error(f"{command.name}: {describe(completion)}")
+        return received(command, completion)
+
+    def _error(self, what: str, hint: str | None = None) -> MpioError:
+        return MpioError(what, underpath=self.transport.name, hint=hint)
+
+    def _no_identity(self, why: str) -> MpioError:
+        return self._error(
+            f"no identity to tell this disk from others by: {why}", "it cannot be served"
+        )
+
+
+def not_a_disk(device_type: int, device_node: str, peripheral_qualifier: int = 0) -> NotADisk:
+    """The error for a device of that PERIPHERAL DEVICE TYPE (SPC-4 table 138) and PERIPHERAL QUALIFIER."""
+    kind = DeviceType.UNKNOWN if peripheral_qualifier else device_type
+    named = {int(code): text for code, text in UNUSUAL_DEVICES.items()}
+    what = named.get(kind, f"a device of type {kind:#04x}")
+    return NotADisk(f"not a disk: {what}", underpath=device_node)
+
+
+def _note_nothing(_underpath: Underpath, _verdict: Verdict, _text: str) -> None:
+    """Nothing is registered or open yet that an attention could be about: whoever registers reads the state first."""
+
+
+def _is_kept_from_us(completion: Completion) -> bool:
+    """Whether the answer says only that this nexus may not ask now."""
+    is_conflict = completion.status == Status.RESERVATION_CONFLICT
+    return is_conflict or judge(completion) is Verdict.STANDBY
+
+
+def _is_unknown_operation(completion: Completion) -> bool:
+    sense = sense_of(completion)
+    expected = (SenseKey.ILLEGAL_REQUEST, *sense_codes.INVALID_OPERATION_CODE)
+    return sense is not None and not sense.is_deferred and sense.code == expected
