@@ -7,6 +7,7 @@ import attrs
 import trio
 
 from mpio_fuse.errors import MpioError, NoSpace, OpenRefused
+from mpio_fuse.fs.served import Buffer
 from mpio_fuse.reserve.fig07_decision import OpenOption
 
 
@@ -56,9 +57,7 @@ class MemoryHandle:
         await self._ask("read", offset_bytes, length_bytes)
         return bytes(self.device.data[offset_bytes : offset_bytes + length_bytes])
 
-    async def write(
-        self, offset_bytes: int, data: bytes | memoryview, *, durable: bool = False
-    ) -> int:
+    async def write(self, offset_bytes: int, data: Buffer, *, durable: bool = False) -> int:
         await self._ask("write", offset_bytes, len(data), durable)
         room_bytes = self.device.size_bytes - offset_bytes
         if room_bytes <= 0:
