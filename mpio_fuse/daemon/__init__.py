@@ -1,0 +1,1 @@
+"""The process that serves a mountpoint, and how to speak to it."""

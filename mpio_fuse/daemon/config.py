@@ -1,0 +1,222 @@
+"""The configuration file: TOML, every key optional, every unknown key an error.
+
+::
+
+    key = "0x0123456789abcdef"      # else derived from /etc/machine-id
+    mode = 0o660                    # of the LUN files; user and group by name or number
+    user = "root"
+    group = "disk"
+    allow_other = true              # let other users in; default: when root
+    forced_open_group = "operators" # who besides root may take a LUN from another host
+    standby = "registered"          # or "unregistered": what a host that holds nothing keeps at the array
+    bypass = ["naa.6001405..."]     # LUNs to leave alone
+
+    [timeouts]                      # seconds
+    io = 30                         # one data command on one underpath
+    control = 10                    # any other command
+    stop = 30                       # requests still under way when the daemon is to stop
+
+    [log]
+    level = "info"                  # debug, info, warning, error
+    format = "text"                 # or "json"
+    file = "/var/log/mpio-fuse.log" # of a daemon in the background; else beside its control socket
+
+    [luns."naa.6001405..."]
+    alias = "database"              # the file's name
+"""
+
+import grp
+import os
+import pwd
+import tomllib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Literal
+
+import attrs
+
+from mpio_fuse.daemon.config_section import (
+    Section,
+    one_of,
+    permissions,
+    seconds,
+    text,
+    texts,
+    truth,
+)
+from mpio_fuse.errors import MpioError, UsageError
+from mpio_fuse.fs.attributes import Ownership
+from mpio_fuse.fs.namespace import is_file_name
+from mpio_fuse.scsi.reservation_key import ReservationKey
+
+DEFAULT_FILE = Path("/etc/mpio-fuse.toml")
+DEFAULT_GROUP = "disk"
+
+Standby = Literal["registered", "unregistered"]
+
+
+def default_ownership() -> Ownership:
+    """``root:disk``, as the kernel's own disks; for an unprivileged daemon, its own user and group."""
+    if os.geteuid() != 0:
+        return Ownership(uid=os.geteuid(), gid=os.getegid())
+    try:
+        return Ownership(gid=grp.getgrnam(DEFAULT_GROUP).gr_gid)
+    except KeyError:
+        return Ownership()
+
+
+@attrs.frozen
+class Timeouts:
+    """In seconds; see the module's docstring."""
+
+    io_s: float = 30.0
+    control_s: float = 10.0
+    stop_s: float = 30.0
+
+
+@attrs.frozen
+class LogConfig:
+    """``file`` is None for a file beside the control socket."""
+
+    level: str = "info"
+    format: str = "text"
+    file: Path | None = None
+
+
+@attrs.frozen
+class LunConfig:
+    """What is configured for one LUN."""
+
+    alias: str | None = None
+
+
+@attrs.frozen
+class Config:
+    """A configuration, complete: what the file leaves out has its default.  ``luns`` is by WWID."""
+
+    key: ReservationKey | None = None
+    ownership: Ownership = attrs.Factory(default_ownership)
+    allow_other: bool = attrs.Factory(lambda: os.geteuid() == 0)
+    force_group: int | None = None
+    standby: Standby = "registered"
+    bypass: frozenset[str] = frozenset()
+    timeouts: Timeouts = Timeouts()
+    log: LogConfig = LogConfig()
+    luns: Mapping[str, LunConfig] = attrs.Factory(dict)
+
+    def lun(self, wwid: str) -> LunConfig:
+        """What is configured for one LUN."""
+        return self.luns.get(wwid, LunConfig())
+
+
+_STANDBY = one_of("registered", "unregistered")
+
+
+def load(file: Path | None) -> Config:
+    """Read a configuration file; the default one, which may be absent, when None is given.
+
+    Raises:
+        UsageError: it is missing though named, or does not say what it should, and where.
+        MpioError: it cannot be read.
+    """
+    path = file or DEFAULT_FILE
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        if file is None:
+            return Config()
+        raise UsageError(f"{path}: no such configuration file") from None
+    except OSError as error:
+        raise MpioError(f"{path}: cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: not TOML: {error}") from None
+    return _decode(Section(str(path), table))
+
+
+def _decode(section: Section) -> Config:
+    default = Config()
+    config = Config(
+        key=section.take("key", lambda value: ReservationKey.parse_host(text(value)), None),
+        ownership=_ownership(section, default.ownership),
+        allow_other=section.take("allow_other", truth, default.allow_other),
+        force_group=section.take("forced_open_group", _gid, None),
+        standby=section.take("standby", _standby, default.standby),
+        bypass=section.take("bypass", lambda value: frozenset(texts(value)), default.bypass),
+        timeouts=_timeouts(section.section("timeouts")),
+        log=_log(section.section("log")),
+        luns=_luns(section),
+    )
+    section.finish()
+    return config
+
+
+def _ownership(section: Section, default: Ownership) -> Ownership:
+    return Ownership(
+        mode=section.take("mode", permissions, default.mode),
+        uid=section.take("user", _uid, default.uid),
+        gid=section.take("group", _gid, default.gid),
+    )
+
+
+def _timeouts(section: Section) -> Timeouts:
+    default = Timeouts()
+    timeouts = Timeouts(
+        io_s=section.take("io", seconds, default.io_s),
+        control_s=section.take("control", seconds, default.control_s),
+        stop_s=section.take("stop", seconds, default.stop_s),
+    )
+    section.finish()
+    return timeouts
+
+
+def _log(section: Section) -> LogConfig:
+    default = LogConfig()
+    levels = one_of("debug", "info", "warning", "error")
+    log = LogConfig(
+        level=section.take("level", levels, default.level),
+        format=section.take("format", one_of("text", "json"), default.format),
+        file=section.take("file", lambda value: Path(text(value)), None),
+    )
+    section.finish()
+    return log
+
+
+def _luns(section: Section) -> dict[str, LunConfig]:
+    luns: dict[str, LunConfig] = {}
+    owners: dict[str, str] = {}
+    for wwid, lun in section.sections("luns").items():
+        alias = lun.take("alias", _alias, None)
+        lun.finish()
+        if alias is not None and owners.setdefault(alias, wwid) != wwid:
+            raise UsageError(f"{lun.where}: alias: {alias!r} is the alias of {owners[alias]} too")
+        luns[wwid] = LunConfig(alias=alias)
+    return luns
+
+
+def _standby(value: object) -> Standby:
+    return "registered" if _STANDBY(value) == "registered" else "unregistered"
+
+
+def _alias(value: object) -> str:
+    alias = text(value)
+    if not is_file_name(alias):
+        raise ValueError(f"{alias!r} is not a plain file name")
+    return alias
+
+
+def _uid(value: object) -> int:
+    return _number(value, "user", lambda name: pwd.getpwnam(name).pw_uid)
+
+
+def _gid(value: object) -> int:
+    return _number(value, "group", lambda name: grp.getgrnam(name).gr_gid)
+
+
+def _number(value: object, kind: str, find: Callable[[str], int]) -> int:
+    """A user's or group's number, given as such or by name."""
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 32:
+        return value
+    try:
+        return find(text(value))
+    except KeyError:
+        raise ValueError(f"this host has no {kind} {value!r}") from None

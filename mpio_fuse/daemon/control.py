@@ -1,0 +1,199 @@
+"""Speaking to daemons: where their control sockets are, and one request with its reply.
+
+Theory of operation
+-------------------
+Each daemon has two files in the run directory, both named after its mountpoint: a lock, which it holds with flock(2)
+for as long as it lives and which contains its process ID, and a Unix socket.  The lock is the truth about who is
+alive: the kernel gives it up however a process ends.  So a lock that can be taken marks leftovers, and
+whoever takes it may remove them.
+
+A request is one line of JSON, and so is the reply: ``{"ok": true, ...}`` or ``{"ok": false, "error": "..."}``.
+"""
+
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import re
+import socket
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from mpio_fuse.errors import MpioError
+
+RUN_DIRECTORY_VARIABLE = "MPIO_FUSE_RUN_DIR"
+MAXIMUM_LINE_BYTES = 16 << 20
+STATUS_TIMEOUT_S = 5.0
+"""A daemon answers status from memory; one that takes longer is stuck."""
+
+
+class NotRunning(MpioError):
+    """No daemon serves that mountpoint, or none at all."""
+
+
+@attrs.frozen
+class Endpoint:
+    """One daemon's files.  ``base`` has no suffix yet."""
+
+    base: Path
+
+    @property
+    def lock(self) -> Path:
+        return self.base.with_name(f"{self.base.name}.lock")
+
+    @property
+    def socket(self) -> Path:
+        return self.base.with_name(f"{self.base.name}.sock")
+
+    @property
+    def log(self) -> Path:
+        return self.base.with_name(f"{self.base.name}.log")
+
+
+def run_directory() -> Path:
+    """Where control sockets are: one directory for root's daemons, one for each other user's."""
+    if chosen := os.environ.get(RUN_DIRECTORY_VARIABLE):
+        return Path(chosen)
+    if os.geteuid() == 0:
+        return Path("/run/mpio-fuse")
+    if runtime := os.environ.get("XDG_RUNTIME_DIR"):
+        return Path(runtime) / "mpio-fuse"
+    return Path(tempfile.gettempdir()) / f"mpio-fuse-{os.geteuid()}"
+
+
+def make_run_directory() -> Path:
+    """Make it, if need be; nobody else may write there, or they could pose as a daemon.
+
+    Raises:
+        MpioError: it cannot be made, or belongs to somebody else.
+    """
+    directory = run_directory()
+    try:
+        directory.mkdir(mode=0o755, parents=True, exist_ok=True)
+        owner = directory.stat().st_uid
+    except OSError as error:
+        raise MpioError(f"run directory {directory}: {error.strerror}") from None
+    if owner not in (os.geteuid(), 0):
+        raise MpioError(f"run directory {directory}: belongs to uid {owner}")
+    return directory
+
+
+def endpoint(mountpoint: Path) -> Endpoint:
+    """A mountpoint's daemon's files: readable, unique, and short enough for a socket's name."""
+    readable = re.sub(r"[^A-Za-z0-9]+", "-", str(mountpoint)).strip("-")[-24:] or "root"
+    digest = hashlib.sha256(os.fsencode(mountpoint)).hexdigest()[:12]
+    return Endpoint(run_directory() / f"{readable}-{digest}")
+
+
+class Lock:
+    """A daemon's proof of life; released when the process ends, however it ends."""
+
+    def __init__(self, place: Endpoint, fd: int) -> None:
+        self._place = place
+        self._fd = fd
+
+    @classmethod
+    def take(cls, place: Endpoint) -> "Lock | None":
+        """Take the lock and write our process ID; None when a living daemon has it.
+
+        Raises:
+            MpioError: no permission.
+        """
+        while True:
+            try:
+                fd = os.open(place.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            except OSError as error:
+                raise MpioError(f"{place.lock}: {error.strerror}") from None
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(fd)
+                return None
+            if _is_still_there(place.lock, fd):
+                os.ftruncate(fd, 0)
+                os.write(fd, f"{os.getpid()}\n".encode())
+                return cls(place, fd)
+            os.close(fd)  # its owner removed it while we waited to lock it
+
+    def release(self) -> None:
+        """Remove the daemon's files and let go; the lock last, so that nobody finds the socket unlocked."""
+        self._place.socket.unlink(missing_ok=True)
+        self._place.lock.unlink(missing_ok=True)
+        os.close(self._fd)
+
+
+def _is_still_there(path: Path, fd: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(fd))
+    except FileNotFoundError:
+        return False
+
+
+def daemon_pid(place: Endpoint) -> int | None:
+    """The process ID in a lock that is held; None when no daemon lives."""
+    try:
+        fd = os.open(place.lock, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        text = os.read(fd, 32).decode("ascii", "replace").strip()
+        return int(text) if text.isdigit() else 0
+    finally:
+        os.close(fd)
+    return None
+
+
+def endpoints() -> list[Endpoint]:
+    """All daemons that have left files, alive or not, in order of their names."""
+    try:
+        locks = sorted(run_directory().glob("*.lock"))
+    except OSError as error:
+        raise MpioError(f"run directory {run_directory()}: {error.strerror}") from None
+    return [Endpoint(lock.with_suffix("")) for lock in locks]
+
+
+def ask(place: Endpoint, request: dict[str, Any], timeout_s: float | None) -> dict[str, Any]:
+    """Send one request to a daemon and wait for its reply.
+
+    Raises:
+        NotRunning: nobody answers there.
+        MpioError: the daemon refused, took too long, or may not be asked.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as connection:
+        connection.settimeout(timeout_s)
+        try:
+            connection.connect(str(place.socket))
+            connection.sendall(json.dumps(request).encode() + b"\n")
+            with connection.makefile("rb") as stream:
+                line = stream.readline(MAXIMUM_LINE_BYTES)
+        except TimeoutError:
+            hint = "look at its log, or kill its process"
+            raise MpioError(f"the daemon at {place.socket} does not answer", hint=hint) from None
+        except OSError as error:
+            raise _unreachable(place, error) from None
+    return _reply(place, line)
+
+
+def _unreachable(place: Endpoint, error: OSError) -> MpioError:
+    if error.errno in (errno.ENOENT, errno.ECONNREFUSED, errno.ECONNRESET):
+        return NotRunning(f"no daemon answers at {place.socket}")
+    hint = "run this as the user who mounted" if isinstance(error, PermissionError) else None
+    return MpioError(f"the daemon at {place.socket} cannot be asked: {error.strerror}", hint=hint)
+
+
+def _reply(place: Endpoint, line: bytes) -> dict[str, Any]:
+    try:
+        reply = json.loads(line)
+    except ValueError:
+        reply = None
+    if not isinstance(reply, dict):
+        raise NotRunning(f"the daemon at {place.socket} ended without an answer")
+    if not reply.get("ok"):
+        raise MpioError(str(reply.get("error", "refused")), hint=reply.get("hint"))
+    return reply
