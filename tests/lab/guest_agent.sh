@@ -1,0 +1,31 @@
+# The guest's PID 1 once the file system stands: does what the lab asks for over the first serial line.
+#
+#   RUN n   run /run/lab/n.sh as its own session, output to n.out and n.err, and answer "DONE n STATUS"
+#   KILL n  kill what RUN n started
+#   SHELL   an interactive shell on the second serial line; answer "DONE shell STATUS"
+. /run/lab/environment
+exec 3<>/dev/ttyS0
+busybox stty raw -echo <&3
+cd "$LAB_PROJECT" || exit
+echo READY >&3
+while read -r REQUEST JOB <&3; do
+    case $REQUEST in
+    RUN)
+        (
+            exec 3>&-
+            busybox setsid busybox sh "/run/lab/$JOB.sh" \
+                <"/run/lab/$JOB.in" >"/run/lab/$JOB.out" 2>"/run/lab/$JOB.err"
+            echo "DONE $JOB $?" >/dev/ttyS0
+        ) &
+        ;;
+    KILL) busybox kill -KILL "-$(busybox cat "/run/lab/$JOB.pid")" 2>/dev/null ;;
+    SHELL)
+        (
+            exec 3>&-
+            busybox setsid -c busybox sh /run/lab/shell </dev/ttyS1 >/dev/ttyS1 2>&1
+            echo "DONE shell $?" >/dev/ttyS0
+        ) &
+        ;;
+    esac
+done
+busybox poweroff -f
