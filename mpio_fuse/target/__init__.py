@@ -1,4 +1,4 @@
 """A logical unit as the storage system sees it: registrations, reservations and whom they let in.
 
-PURE.  Empty so far: the simulated transport will stand on it, and the order of the layers keeps its place.
+PURE: no clock, no chance, no I/O.  `mpio_fuse.target.logical_unit` explains how it works and is where to begin.
 """

@@ -1,0 +1,77 @@
+"""PREEMPT and PREEMPT AND ABORT (SPC-4 5.13.11.2.4): taking a reservation or registrations away.
+
+Three cases, which the standard's figure tells apart by the SERVICE ACTION RESERVATION KEY: it is the holder's, and the
+reservation changes hands; it is zero under a type of all registrants, and everybody else goes; it is anybody
+else's, and only registrations go.
+"""
+
+import attrs
+
+from mpio_fuse.scsi.pr_types import Scope
+from mpio_fuse.scsi.reservation_key import ReservationKey
+from mpio_fuse.scsi.sense_codes import RESERVATIONS_RELEASED
+from mpio_fuse.target.nexus import Nexus
+from mpio_fuse.target.pr_out_parameters import PrOutRequest
+from mpio_fuse.target.refusal import RESERVATION_CONFLICT, Refusal
+from mpio_fuse.target.registrations import Registration, Registrations
+
+
+@attrs.frozen
+class Preempted:
+    """What a preempt removed: ``victims``, and with ``took_over`` the reservation that ``key`` held."""
+
+    key: ReservationKey
+    victims: tuple[Registration, ...]
+    took_over: bool
+
+
+def preempt(state: Registrations, nexus: Nexus, request: PrOutRequest) -> Preempted:
+    """Both actions; aborting the victims' commands is up to the caller."""
+    pr_type = request.pr_type
+    issuer = state.of(nexus)
+    if issuer is None or issuer.key != request.key:
+        raise Refusal(RESERVATION_CONFLICT)
+    if request.scope != Scope.LOGICAL_UNIT:
+        raise Refusal(state.quirks.invalid_scope)
+    victims = _victims(state, issuer, request)
+    takes_over = _takes_over(state, request)
+    before = state.type
+    if takes_over:
+        state.hold(issuer, pr_type)
+    for victim in victims:
+        state.remove(victim)
+    state.attend(victims, state.quirks.preempted, issuer=nexus)
+    if takes_over and before != pr_type:
+        state.attend(state.registered, RESERVATIONS_RELEASED, issuer=nexus)
+    state.next_generation()
+    return Preempted(request.action_key, tuple(victims), takes_over)
+
+
+def _takes_over(state: Registrations, request: PrOutRequest) -> bool:
+    if state.type is None or state.holder is None:
+        return False
+    if state.type.is_all_registrants:
+        return request.action_key.is_zero
+    return state.holder.key == request.action_key
+
+
+def _victims(
+    state: Registrations, issuer: Registration, request: PrOutRequest
+) -> list[Registration]:
+    key = request.action_key
+    if key.is_zero:
+        return _victims_of_key_zero(state, issuer)
+    matching = state.with_key(key)
+    if not matching:
+        raise Refusal(RESERVATION_CONFLICT)
+    spares_issuer = state.type is not None or not state.quirks.preempts_own_registration
+    return [one for one in matching if one is not issuer or not spares_issuer]
+
+
+def _victims_of_key_zero(state: Registrations, issuer: Registration) -> list[Registration]:
+    """Key 0 means everybody else under a type of all registrants, and is a mistake otherwise."""
+    if state.type is not None and state.type.is_all_registrants:
+        return [one for one in state.registered if one is not issuer]
+    if state.type is None and state.quirks.preempts_key_zero_of_nobody:
+        return []
+    raise Refusal(state.quirks.invalid_parameter)

@@ -1,0 +1,199 @@
+"""How real storage systems differ: every difference a switch, every set of switches an array's name.
+
+The defaults are SPC-4.  `LIO`, `TGT`, `SCSI_DEBUG` and `SCST` are what those were seen to do (LIO of Linux 6.1, tgt
+1.0.85, measured over iSCSI with two initiators and two target ports; SCST by its users' reports).
+"""
+
+import enum
+
+import attrs
+
+from mpio_fuse.scsi.sense import SenseKey
+from mpio_fuse.scsi.sense_codes import (
+    COMMUNICATION_FAILURE,
+    INVALID_FIELD_IN_PARAMETER_LIST,
+    INVALID_RELEASE,
+    POWER_ON_OR_RESET,
+    REGISTRATIONS_PREEMPTED,
+    RESERVATIONS_PREEMPTED,
+    Code,
+)
+from mpio_fuse.target.access import LIO_CONFLICTS, SPC_CONFLICTS, TGT_CONFLICTS, ConflictTable
+from mpio_fuse.target.nexus import Basis
+from mpio_fuse.target.refusal import (
+    INVALID_FIELD,
+    PARAMETER_LIST_LENGTH_ERROR,
+    RESERVATION_CONFLICT,
+    Ending,
+    check_condition,
+    illegal_request,
+)
+
+INVALID_PARAMETER = illegal_request(INVALID_FIELD_IN_PARAMETER_LIST)
+INVALID_LENGTH = illegal_request(PARAMETER_LIST_LENGTH_ERROR)
+INVALID_RELEASE_OF_RESERVATION = illegal_request(INVALID_RELEASE)
+
+
+class Scsi2(enum.Enum):
+    """What RESERVE(6) and RELEASE(6) mean where persistent reservations exist too."""
+
+    EXCLUSIVE = "no CRH"
+    """SPC-2 5.5.1: where anybody is registered both conflict; while reserved, PERSISTENT RESERVE conflicts."""
+
+    COMPATIBLE = "CRH"
+    """SPC-4 5.13.3: as above, but GOOD and without effect for those whom the persistent reservation lets in."""
+
+    BESIDE = "beside"
+    """tgt: they and persistent reservations do not know of each other, and each blocks."""
+
+    IGNORED = "ignored"
+    """scsi_debug: GOOD, and nothing is enforced."""
+
+
+class Released(enum.Enum):
+    """Who gets RESERVATIONS RELEASED when a reservation goes."""
+
+    REGISTRANTS = "registrants"
+    """SPC-4 5.13.11.2.2: for the types of registrants, each registrant other than the one that did it."""
+
+    TGT = "tgt"
+    """tgt: on RELEASE only for the types *without* registrants, on unregistering for all; and then each registrant in
+    turn makes every nexus but itself attend, so that strangers and the one that did it are told, several times."""
+
+
+class Abort(enum.Enum):
+    """Whose commands PREEMPT AND ABORT aborts."""
+
+    VICTIMS = "victims"
+    """SPC-4 5.13.11.2.6: those of each nexus that lost its registration."""
+
+    HELD = "held"
+    """LIO: all that arrived while the preempted key held the reservation, whoever sent them; none when it did not."""
+
+
+@attrs.frozen
+class Quirks:
+    """The switches.  An ending among them is what that mistake ends with."""
+
+    name: str = "SPC-4"
+    conflicts: ConflictTable = attrs.field(default=SPC_CONFLICTS, repr=False)
+    basis: Basis = Basis.I_T_NEXUS
+
+    has_persistent_reserve: bool = True
+    has_preempt_and_abort: bool = True
+    has_read_full_status: bool = True
+    has_register_and_move: bool = True
+    has_replace_lost_reservation: bool = True
+    has_spec_i_pt: bool = True
+    has_all_tg_pt: bool = True
+    has_aptpl: bool = True
+    capability_bits: int = 0x80
+    """Byte 3 of REPORT CAPABILITIES: TMV, ALLOW COMMANDS."""
+
+    unregistered: Ending = RESERVATION_CONFLICT
+    """RESERVE, RELEASE and CLEAR of a nexus that is not registered, where the table lets it through."""
+
+    invalid_parameter: Ending = INVALID_PARAMETER
+    invalid_length: Ending = INVALID_LENGTH
+    invalid_scope: Ending = INVALID_FIELD
+    release_of_another_type: Ending = INVALID_RELEASE_OF_RESERVATION
+    checks_key_on_reserve: bool = True
+    preempts_key_zero_of_nobody: bool = False
+    """PREEMPT of key 0 without a reservation is GOOD and does nothing."""
+
+    preempts_own_registration: bool = False
+    """Without a holder, PREEMPT of the issuer's own key removes the issuer's registration as well."""
+
+    all_tg_pt_must_be_repeated: bool = False
+    """A registration made with ALL_TG_PT can only be changed with ALL_TG_PT."""
+
+    generation_of_no_change: bool = True
+    """PRGENERATION rises when a nexus without a registration registers key 0."""
+
+    generation_of_unregister: bool = True
+    generation_of_lost_holder: int = 0
+    """How much more it rises when the holder unregisters and the reservation goes with it."""
+
+    released: Released = Released.REGISTRANTS
+    preempted: Code = REGISTRATIONS_PREEMPTED
+    """What those learn whose registration was preempted."""
+
+    was_reset: Code = (0x29, 0x03)
+    new_nexus: Code | None = None
+    """The unit attention that greets a new session."""
+
+    conflict_before_attention: bool = False
+    one_report_clears_all: bool = False
+    """Reporting a unit attention forgets the others that wait on that nexus."""
+
+    repeats_attentions: bool = False
+    """The same unit attention may be queued several times."""
+
+    scsi2: Scsi2 = Scsi2.COMPATIBLE
+    scsi2_passes_information: bool = True
+    """REQUEST SENSE, REPORT LUNS, READ CAPACITY pass another nexus's RESERVE(6), as SPC-2 table 10 says."""
+
+    aborts: Abort = Abort.VICTIMS
+    aborted_commands_land: bool = False
+    """An abort waits for the command to be carried out, rather than stopping it."""
+
+    answers_task_aborted: bool = True
+    """TAS: TASK ABORTED tells an initiator that another one's action aborted its command; else nothing does."""
+
+    @property
+    def has_crh(self) -> bool:
+        """Compatible reservation handling, as REPORT CAPABILITIES tells."""
+        return self.scsi2 is Scsi2.COMPATIBLE
+
+
+SPC = Quirks()
+
+LIO = Quirks(
+    name="LIO",
+    conflicts=LIO_CONFLICTS,
+    has_replace_lost_reservation=False,
+    capability_bits=0x90,
+    unregistered=check_condition(SenseKey.NOT_READY, COMMUNICATION_FAILURE),
+    invalid_scope=INVALID_PARAMETER,
+    release_of_another_type=RESERVATION_CONFLICT,
+    preempts_own_registration=True,
+    all_tg_pt_must_be_repeated=True,
+    generation_of_no_change=False,
+    generation_of_unregister=False,
+    one_report_clears_all=True,
+    scsi2_passes_information=False,
+    aborts=Abort.HELD,
+    aborted_commands_land=True,
+)
+
+TGT = Quirks(
+    name="tgt",
+    conflicts=TGT_CONFLICTS,
+    basis=Basis.SESSION,
+    has_preempt_and_abort=False,
+    has_read_full_status=False,
+    has_register_and_move=False,
+    has_replace_lost_reservation=False,
+    has_spec_i_pt=False,
+    has_all_tg_pt=False,
+    has_aptpl=False,
+    invalid_parameter=INVALID_FIELD,
+    invalid_length=INVALID_FIELD,
+    checks_key_on_reserve=False,
+    preempts_key_zero_of_nobody=True,
+    generation_of_lost_holder=1,
+    released=Released.TGT,
+    preempted=RESERVATIONS_PREEMPTED,
+    was_reset=POWER_ON_OR_RESET,
+    new_nexus=POWER_ON_OR_RESET,
+    repeats_attentions=True,
+    scsi2=Scsi2.BESIDE,
+)
+
+SCST = Quirks(name="SCST", conflict_before_attention=True)
+
+SCSI_DEBUG = Quirks(name="scsi_debug", has_persistent_reserve=False, scsi2=Scsi2.IGNORED)
+
+PER_INITIATOR = Quirks(name="registration per initiator", basis=Basis.INITIATOR)
+
+VMWARE_RDM = Quirks(name="VMware RDM", has_preempt_and_abort=False)

@@ -1,0 +1,44 @@
+"""Unit attentions, queued for each nexus until a command of that nexus reports them (SAM-5 5.14)."""
+
+from collections.abc import Hashable
+
+import attrs
+
+from mpio_fuse.scsi.sense_codes import Code
+
+
+@attrs.define(eq=False)
+class UnitAttentions:
+    """The queues.  ``one_report_clears_all`` and ``repeats`` are the quirks of that name."""
+
+    one_report_clears_all: bool = False
+    repeats: bool = False
+    _queues: dict[Hashable, list[Code]] = attrs.Factory(dict)
+
+    def establish(self, port: Hashable, code: Code) -> None:
+        """Queue it; one that waits already is not queued twice unless the array does that."""
+        queue = self._queues.setdefault(port, [])
+        if self.repeats or code not in queue:
+            queue.append(code)
+
+    def report(self, port: Hashable) -> Code | None:
+        """The next one of that nexus, which is thereby reported and gone; None when there is none."""
+        queue = self._queues.get(port)
+        if not queue:
+            return None
+        code = queue.pop(0)
+        if self.one_report_clears_all:
+            queue.clear()
+        return code
+
+    def pending(self, port: Hashable) -> tuple[Code, ...]:
+        """What waits for that nexus, without reporting it."""
+        return tuple(self._queues.get(port, ()))
+
+    def forget(self, port: Hashable) -> None:
+        """The nexus is gone, and its attentions with it."""
+        self._queues.pop(port, None)
+
+    def forget_all(self) -> None:
+        """A power loss forgets what was not reported."""
+        self._queues.clear()

@@ -1,0 +1,222 @@
+"""A transport to a simulated logical unit, on trio's clock: every fault and every interleaving, in no time.
+
+Theory of operation
+-------------------
+Each command becomes a `_Carriage`, which waits in a queue until one of ``max_in_flight`` slots is free, in order of
+arrival.  Where the link neither delays nor strikes it, it takes effect at once; else a system task of its own
+carries it, because it must go on when its caller is cancelled.  A carriage is *given back* once: with an answer, with
+a transport failure, or by the timeout; giving back frees the slot and wakes the caller.  The system task may outlive
+that: a command given back by the timeout still travels, and lands when it lands (a ghost).  It stops only where the
+target forgets it: an abort, a reset, a new session.
+
+Every decision is made synchronously between awaits.  No awaiting happens between taking a carriage from the queue and
+starting it, nor between a task's end and giving its carriage back; an await added there would break the order.
+"""
+
+import math
+from collections import deque
+
+import attrs
+import trio
+
+from mpio_fuse.errors import TransportGone
+from mpio_fuse.scsi.command import Command, Completion, HostStatus
+from mpio_fuse.target.logical_unit import Answer, LogicalUnitModel, Task
+from mpio_fuse.target.nexus import Nexus
+from mpio_fuse.transport.simulated_link import Fault, Link, Loss
+
+MAXIMUM_TRANSFER_BYTES = 1 << 20
+MAXIMUM_IN_FLIGHT = 16
+"""As one open file of the sg driver has (SG_MAX_QUEUE)."""
+
+
+@attrs.define(eq=False)
+class _Carriage:
+    """One command under way.  ``completion`` None when given back: the transport is gone."""
+
+    command: Command
+    nexus: Nexus
+    data_out: bytes
+    given_back: trio.Event = attrs.Factory(trio.Event)
+    completion: Completion | None = None
+    is_abandoned: bool = False
+
+
+class SimulatedTransport:
+    """Carries commands to a `LogicalUnitModel` over one nexus; ``link`` says what goes wrong on the way."""
+
+    def __init__(
+        self,
+        model: LogicalUnitModel,
+        nexus: Nexus,
+        name: str = "sim0",
+        *,
+        max_transfer_bytes: int = MAXIMUM_TRANSFER_BYTES,
+        max_in_flight: int = MAXIMUM_IN_FLIGHT,
+        link: Link | None = None,
+    ) -> None:
+        self.model = model
+        self.nexus = nexus
+        self.link = Link() if link is None else link
+        self._name = name
+        self._max_transfer_bytes = max_transfer_bytes
+        self._max_in_flight = max_in_flight
+        self._queue: deque[_Carriage] = deque()
+        self._under_way: list[_Carriage] = []
+        self._is_gone = False
+        self._is_starting = False
+        model.attach(nexus)
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    @property
+    def max_transfer_bytes(self) -> int:
+        return self._max_transfer_bytes
+
+    @property
+    def max_in_flight(self) -> int:
+        return self._max_in_flight
+
+    @property
+    def stranded(self) -> int:
+        return sum(carriage.is_abandoned for carriage in self._under_way)
+
+    async def execute(self, command: Command) -> Completion:
+        await trio.lowlevel.checkpoint_if_cancelled()
+        if self._is_gone:
+            raise self._gone()
+        carriage = _Carriage(command, self.nexus, bytes(command.data_out))
+        self._queue.append(carriage)
+        self._start_queued()
+        try:
+            await carriage.given_back.wait()
+        except trio.Cancelled:
+            self._abandon(carriage)
+            raise
+        if carriage.completion is None:
+            raise self._gone()
+        return carriage.completion
+
+    async def aclose(self) -> None:
+        self.vanish()
+        await trio.lowlevel.checkpoint()
+
+    def vanish(self) -> None:
+        """The node is deleted: every call ends with `TransportGone` from now on; what is under way travels on."""
+        self._is_gone = True
+        waiting = [*self._queue, *self._under_way]
+        self._queue.clear()
+        self._under_way = [carriage for carriage in self._under_way if carriage.is_abandoned]
+        for carriage in waiting:
+            if not carriage.is_abandoned:
+                carriage.given_back.set()
+
+    def log_in_again(self, isid: str | None = None) -> Nexus:
+        """A new session takes the place of this one, and the old one's commands die with it."""
+        self.model.detach(self.nexus)
+        self.nexus = self.nexus.logged_in_again(isid)
+        self.model.attach(self.nexus)
+        return self.nexus
+
+    def _gone(self) -> TransportGone:
+        hint = "open the device node again"
+        return TransportGone("the simulated node is gone", underpath=self.name, hint=hint)
+
+    def _start_queued(self) -> None:
+        if self._is_starting:
+            return
+        self._is_starting = True
+        while self._queue and len(self._under_way) < self._max_in_flight:
+            carriage = self._queue.popleft()
+            self._under_way.append(carriage)
+            self._start(carriage)
+        self._is_starting = False
+
+    def _start(self, carriage: _Carriage) -> None:
+        """What nothing delays is over when this returns, so that the order of arrival is the order of effect."""
+        if self.link.is_down:
+            self._give_back(carriage, Completion(host_status=self.link.refused_as))
+            return
+        fault = self.link.fault_of(carriage.command)
+        if fault is None and self.link.is_instant:
+            answer = self.model.execute(carriage.nexus, carriage.command.cdb, carriage.data_out)
+            self._deliver(carriage, answer)
+        else:
+            trio.lowlevel.spawn_system_task(self._carry, carriage, fault)
+
+    def _abandon(self, carriage: _Carriage) -> None:
+        if carriage in self._queue:
+            self._queue.remove(carriage)
+        carriage.is_abandoned = True
+
+    def _deliver(self, carriage: _Carriage, answer: Answer) -> None:
+        """The answer came; a late one finds its carriage given back, and its buffer no longer lent."""
+        if carriage not in self._under_way:
+            return
+        buffer = carriage.command.data_in
+        length_bytes = 0 if buffer is None else len(buffer)
+        completion = answer.completion(length_bytes)
+        if buffer is not None:
+            received = length_bytes - completion.residual_bytes
+            memoryview(buffer)[:received] = answer.data_in[:received]
+        self._give_back(carriage, completion)
+
+    def _give_back(self, carriage: _Carriage, completion: Completion) -> None:
+        if carriage not in self._under_way:
+            return
+        self._under_way.remove(carriage)
+        carriage.completion = completion
+        carriage.given_back.set()
+        self._start_queued()
+
+    async def _carry(self, carriage: _Carriage, fault: Fault | None) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._expire, carriage, fault)
+            if fault is None or fault.loss is Loss.ANSWER:
+                answer = await self._travel(carriage)
+                if answer is not None and fault is None:
+                    self._deliver(carriage, answer)
+
+    async def _expire(self, carriage: _Carriage, fault: Fault | None) -> None:
+        """Give back what did not come back in time."""
+        host_status: int = HostStatus.TIME_OUT if fault is None else fault.host_status
+        after_s = None if fault is None else fault.after_s
+        if after_s is None:
+            after_s = carriage.command.timeout_s if self.link.times_out else math.inf
+        with trio.move_on_after(after_s):
+            await carriage.given_back.wait()
+        self._give_back(carriage, Completion(host_status=host_status))
+
+    async def _travel(self, carriage: _Carriage) -> Answer | None:
+        """To the target, in flight there, and back; None when no answer arrives."""
+        await _sleep(self.link.arrival_s)
+        if self._is_interrupted(carriage):
+            return None
+        task = self.model.arrive(carriage.nexus, carriage.command.cdb, carriage.data_out)
+        await self._in_flight(task)
+        answer = task.perform()
+        await _sleep(self.link.answer_s)
+        return None if self._is_interrupted(carriage) else answer
+
+    async def _in_flight(self, task: Task) -> None:
+        """Wait while the target works, or until it aborts the command."""
+        if not task.is_in_flight or not self.link.execution_s:
+            return
+        ended = trio.Event()
+        task.on_end = ended.set
+        with trio.move_on_after(self.link.execution_s):
+            await ended.wait()
+
+    def _is_interrupted(self, carriage: _Carriage) -> bool:
+        """The link went down, or the session ended, while the command was between the two sides."""
+        if not self.link.is_down and carriage.nexus == self.nexus:
+            return False
+        self._give_back(carriage, Completion(host_status=self.link.interrupted_as))
+        return True
+
+
+async def _sleep(seconds: float) -> None:
+    if seconds:
+        await trio.sleep(seconds)
