@@ -8,27 +8,38 @@ import attrs
 import trio
 
 from mpio_fuse.device.logical_unit import LogicalUnit
-from mpio_fuse.device.sysfs import Attachment
+from mpio_fuse.device.probe import Identity
+from mpio_fuse.device.sysfs import UNKNOWN, Attachment, SgNode
 from mpio_fuse.errors import MpioError
 from mpio_fuse.scsi.identity import Wwid
 from mpio_fuse.transport.contract import Transport
 
 
-@attrs.frozen
-class ProbedNode:
-    """One underpath of a LUN, with its transport open.
+@attrs.frozen(kw_only=True)
+class FoundNode:
+    """A disk's device node.  ``in_use`` says who on this host uses the disk.
 
-    ``address`` is the kernel's H:C:T:L and ``block_device`` its name of the disk (``sda``), None where there is none.
-    ``in_use`` says who on this host uses that disk.
+    ``sg_node`` is what the kernel says of it; None for what is no node, such as a URL.
     """
 
     device_node: str
-    logical_unit: LogicalUnit
-    transport: Transport = attrs.field(repr=False)
-    address: str | None = None
-    block_device: str | None = None
-    attachment: Attachment = attrs.Factory(lambda: Attachment("unknown"))
+    identity: Identity
+    sg_node: SgNode | None = None
     in_use: str | None = None
+
+    @property
+    def address(self) -> str | None:
+        """The kernel's H:C:T:L."""
+        return self.sg_node.address if self.sg_node else None
+
+    @property
+    def block_device(self) -> str | None:
+        """The kernel's name of the disk, as ``sda``; None when no disk driver is bound."""
+        return self.sg_node.block_device if self.sg_node else None
+
+    @property
+    def attachment(self) -> Attachment:
+        return self.sg_node.attachment if self.sg_node else Attachment(UNKNOWN)
 
     @property
     def transport_kind(self) -> str:
@@ -36,9 +47,17 @@ class ProbedNode:
         return self.attachment.kind
 
 
+@attrs.frozen(kw_only=True)
+class ProbedNode(FoundNode):
+    """One underpath of a LUN: what was read over it, and its transport, which is open."""
+
+    logical_unit: LogicalUnit
+    transport: Transport = attrs.field(repr=False)
+
+
 @attrs.frozen
 class DiscoveredLun:
-    """A logical unit and all nodes that lead to it, of those looked at."""
+    """A logical unit, and all nodes that lead to it, of those looked at."""
 
     logical_unit: LogicalUnit
     underpaths: tuple[ProbedNode, ...]
@@ -47,11 +66,23 @@ class DiscoveredLun:
     def wwid(self) -> Wwid:
         return self.logical_unit.wwid
 
+
+@attrs.frozen
+class BusyLun:
+    """A logical unit that has a user on this host.  It was asked for its name only, if at all."""
+
+    identity: Identity
+    underpaths: tuple[FoundNode, ...]
+
     @property
-    def in_use(self) -> str | None:
-        """Who uses the disk on this host, through whichever node."""
-        return next(
-            (f"{one.block_device} is {one.in_use}" for one in self.underpaths if one.in_use), None
+    def wwid(self) -> Wwid:
+        return self.identity.wwid
+
+    @property
+    def in_use(self) -> str:
+        """Who uses the disk, through whichever nodes: ``sda is mounted on /srv``."""
+        return ", ".join(
+            f"{one.block_device} is {one.in_use}" for one in self.underpaths if one.in_use
         )
 
 
@@ -69,12 +100,12 @@ class Refusal:
         return f"{self.error.what}; {self.error.hint}" if self.error.hint else self.error.what
 
 
-@attrs.define
+@attrs.frozen
 class Discovery:
-    """What was found.  ``in_use`` are LUNs that were recognised but have a user: their nodes are refused too."""
+    """What was found.  ``in_use`` are LUNs that have a user on this host; their nodes are in ``refused`` too."""
 
     luns: tuple[DiscoveredLun, ...]
-    in_use: tuple[DiscoveredLun, ...]
+    in_use: tuple[BusyLun, ...]
     refused: tuple[Refusal, ...]
 
     def raise_for_named(self) -> None:
@@ -92,7 +123,7 @@ class Discovery:
 
     async def aclose(self) -> None:
         """Close all transports.  May be repeated."""
-        for lun in (*self.luns, *self.in_use):
+        for lun in self.luns:
             await close_all(lun.underpaths)
 
     async def __aenter__(self) -> Self:
@@ -107,8 +138,9 @@ class Discovery:
         await self.aclose()
 
 
-async def close_all(nodes: Iterable[ProbedNode]) -> None:
-    """Close the transports, also when cancelled."""
+async def close_all(nodes: Iterable[FoundNode]) -> None:
+    """Close the transports of those that have one, also when cancelled."""
     with trio.CancelScope(shield=True):
         for node in nodes:
-            await node.transport.aclose()
+            if isinstance(node, ProbedNode):
+                await node.transport.aclose()

@@ -3,7 +3,9 @@
 Theory of operation
 -------------------
 Each node is looked at by itself, many at once, each within a time of its own, so that a node that hangs costs
-nothing but its own time.  What comes out of it is a `ProbedNode` or a `Refusal`.  Then, without any more waiting:
+nothing but its own time.  What comes out of it is a node or a `Refusal`.  A node whose disk has a user on this host
+is asked for its identity only: other questions would take unit attentions away from that user.  Then, without
+any more waiting:
 
 1. Nodes are grouped by the identity they gave.
 2. The nodes of a group must agree on what they lead to.  If two contradict each other, one identity has been
@@ -22,14 +24,22 @@ import attrs
 import trio
 
 from mpio_fuse.device.agreement import agreed_logical_unit
-from mpio_fuse.device.discovered import DiscoveredLun, Discovery, ProbedNode, Refusal, close_all
+from mpio_fuse.device.discovered import (
+    BusyLun,
+    DiscoveredLun,
+    Discovery,
+    FoundNode,
+    ProbedNode,
+    Refusal,
+    close_all,
+)
 from mpio_fuse.device.host import Host, ThisHost
-from mpio_fuse.device.logical_unit import LogicalUnit
 from mpio_fuse.device.openers import OpenTransport, open_device, scheme_of
-from mpio_fuse.device.probe import not_a_disk, probe
+from mpio_fuse.device.probe import Identity, identify, not_a_disk, probe
 from mpio_fuse.device.sysfs import SgNode
 from mpio_fuse.errors import MpioError, TransportError
 from mpio_fuse.scsi.inquiry import DeviceType
+from mpio_fuse.transport.contract import Transport
 
 NODE_TIMEOUT_S = 15.0
 """For everything about one node.  A session that is being replaced stalls commands for 5 s."""
@@ -65,7 +75,7 @@ class _Finder:
     open_transport: OpenTransport
     timeout_s: float
     is_named: bool
-    nodes: dict[str, ProbedNode] = attrs.Factory(dict)
+    nodes: dict[str, FoundNode] = attrs.Factory(dict)
     refused: dict[str, Refusal] = attrs.Factory(dict)
 
     async def look_at_all(self, devices: Sequence[str]) -> None:
@@ -97,53 +107,73 @@ class _Finder:
         try:
             if node is not None and node.device_type not in {None, DeviceType.DISK}:
                 raise not_a_disk(node.device_type or 0, device)
-            self.nodes[device] = await self._probed(device, node)
+            self.nodes[device] = await self._found(device, node)
         except MpioError as error:
             self._refuse(device, error)
 
-    async def _probed(self, device: str, node: SgNode | None) -> ProbedNode:
+    async def _found(self, device: str, node: SgNode | None) -> FoundNode:
+        """What is behind the device.  Only a `ProbedNode`'s transport is open still."""
         transport = await self.open_transport(device)
         try:
             if node is None and not scheme_of(device):
                 raise _unknown_to_the_kernel(device)
-            user = None
-            if node is not None and node.block_device is not None:
-                user = await self.host.in_use(node.block_device)
-            logical_unit = await probe(transport, timeout_s=self.timeout_s)
+            disk = node.block_device if node else None
+            user = await self.host.in_use(disk) if disk else None
+            found = await self._asked(device, node, user, transport)
         except BaseException:
-            with trio.CancelScope(shield=True):
-                await transport.aclose()
+            await _close(transport)
             raise
-        if node is None:
-            return ProbedNode(device, logical_unit, transport)
+        if not isinstance(found, ProbedNode):
+            await _close(transport)
+        return found
+
+    async def _asked(
+        self, device: str, node: SgNode | None, user: str | None, transport: Transport
+    ) -> FoundNode:
+        if user is not None:
+            identity = await identify(transport, timeout_s=self.timeout_s)
+            return FoundNode(device_node=device, identity=identity, sg_node=node, in_use=user)
+        logical_unit = await probe(transport, timeout_s=self.timeout_s)
         return ProbedNode(
-            device, logical_unit, transport, node.address, node.block_device, node.attachment, user
+            device_node=device,
+            identity=Identity.of(logical_unit),
+            sg_node=node,
+            logical_unit=logical_unit,
+            transport=transport,
         )
 
     async def sorted_out(self) -> Discovery:
         """Group what was found, and refuse what cannot be served."""
         luns: list[DiscoveredLun] = []
-        busy: list[DiscoveredLun] = []
+        busy: list[BusyLun] = []
         for nodes in self._by_wwid():
-            try:
-                lun = DiscoveredLun(_agreed(nodes), tuple(nodes))
-            except MpioError as error:
+            if any(node.in_use for node in nodes):
                 await close_all(nodes)
-                self._refuse_all(nodes, error)
-                continue
-            (busy if lun.in_use else luns).append(lun)
-            if lun.in_use:
-                self._refuse_all(nodes, _busy(lun))
+                busy.append(BusyLun(nodes[0].identity, tuple(nodes)))
+                self._refuse_all(nodes, _busy(busy[-1]))
+            elif lun := await self._one_lun([one for one in nodes if isinstance(one, ProbedNode)]):
+                luns.append(lun)
         refused = sorted(self.refused.values(), key=lambda one: _in_order(one.device_node))
         return Discovery(tuple(luns), tuple(busy), tuple(refused))
 
-    def _by_wwid(self) -> list[list[ProbedNode]]:
-        groups: dict[str, list[ProbedNode]] = {}
+    async def _one_lun(self, nodes: Sequence[ProbedNode]) -> DiscoveredLun | None:
+        try:
+            logical_unit = agreed_logical_unit(
+                [(one.device_node, one.logical_unit) for one in nodes]
+            )
+        except MpioError as error:
+            await close_all(nodes)
+            self._refuse_all(nodes, error)
+            return None
+        return DiscoveredLun(logical_unit, tuple(nodes))
+
+    def _by_wwid(self) -> list[list[FoundNode]]:
+        groups: dict[str, list[FoundNode]] = {}
         for node in sorted(self.nodes.values(), key=lambda one: _in_order(one.device_node)):
-            groups.setdefault(str(node.logical_unit.wwid), []).append(node)
+            groups.setdefault(str(node.identity.wwid), []).append(node)
         return list(groups.values())
 
-    def _refuse_all(self, nodes: Iterable[ProbedNode], error: MpioError) -> None:
+    def _refuse_all(self, nodes: Iterable[FoundNode], error: MpioError) -> None:
         for node in nodes:
             self._refuse(node.device_node, error)
 
@@ -154,16 +184,12 @@ class _Finder:
         self.refused[device] = Refusal(device, named, self.is_named)
 
 
-def _agreed(nodes: Sequence[ProbedNode]) -> LogicalUnit:
-    return agreed_logical_unit([(node.device_node, node.logical_unit) for node in nodes])
-
-
 def _unknown_to_the_kernel(device: str) -> MpioError:
     what = "not in /sys/class/scsi_generic, so nobody can tell whether its disk is in use"
     return MpioError(what, underpath=device, hint="is /sys mounted here?")
 
 
-def _busy(lun: DiscoveredLun) -> MpioError:
+def _busy(lun: BusyLun) -> MpioError:
     hint = "end that use first, or leave this LUN out"
     return MpioError(f"in use on this host: {lun.in_use}", lun=str(lun.wwid), hint=hint)
 
@@ -171,3 +197,8 @@ def _busy(lun: DiscoveredLun) -> MpioError:
 def _in_order(device: str) -> tuple[int, str]:
     """``/dev/sg2`` before ``/dev/sg10``."""
     return len(device), device
+
+
+async def _close(transport: Transport) -> None:
+    with trio.CancelScope(shield=True):
+        await transport.aclose()

@@ -14,6 +14,9 @@ be known is refused, or None where `LogicalUnit` has a None; nothing is guessed:
 * *Block Limits* is asked for only if the target lists the page: old disks hang on pages they do not have.
 """
 
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
 import attrs
 import trio
 
@@ -28,6 +31,8 @@ from mpio_fuse.scsi.inquiry import DeviceType, StandardInquiry
 from mpio_fuse.scsi.sense import SenseKey
 from mpio_fuse.scsi.verdict import Verdict, describe, judge, sense_of
 from mpio_fuse.transport.contract import Transport
+
+Answer = TypeVar("Answer")
 
 INQUIRY_LENGTH_BYTES = 36
 """What every target has, and all that is looked at; some crash when asked for more."""
@@ -51,6 +56,33 @@ class NotADisk(MpioError):
     """There is something else behind the node, or nothing."""
 
 
+@attrs.frozen
+class Identity:
+    """What INQUIRY alone tells."""
+
+    wwid: Wwid
+    vendor: str
+    product: str
+    revision: str
+
+    @classmethod
+    def of(cls, unit: LogicalUnit) -> "Identity":
+        """The identity of a logical unit that has been probed."""
+        return cls(unit.wwid, unit.vendor, unit.product, unit.revision)
+
+
+async def identify(transport: Transport, *, timeout_s: float) -> Identity:
+    """Whose disk is behind ``transport``, by INQUIRY alone.
+
+    INQUIRY "shall" neither report nor clear unit attentions (SPC-4 5.14): a disk that somebody else uses over
+    this nexus may be asked this much, and no more, or its user would miss what the attention told.
+
+    Raises:
+        As `probe`.
+    """
+    return await _bounded(Prober(transport, timeout_s).identity, transport, timeout_s)
+
+
 async def probe(transport: Transport, *, timeout_s: float) -> LogicalUnit:
     """What is behind ``transport``, within ``timeout_s`` for all of it.
 
@@ -59,9 +91,15 @@ async def probe(transport: Transport, *, timeout_s: float) -> LogicalUnit:
         DecodeError: an answer is not what it claims to be.
         MpioError: no identity, no capacity, no answer, or no telling whether it has persistent reserve.
     """
+    return await _bounded(Prober(transport, timeout_s).logical_unit, transport, timeout_s)
+
+
+async def _bounded(
+    ask: Callable[[], Awaitable[Answer]], transport: Transport, timeout_s: float
+) -> Answer:
     with trio.move_on_after(timeout_s):
         try:
-            return await _probe(Prober(transport, timeout_s))
+            return await ask()
         except DecodeError as error:
             raise DecodeError(error.what, underpath=transport.name, hint=error.hint) from error
     raise TransportError(
@@ -71,28 +109,31 @@ async def probe(transport: Transport, *, timeout_s: float) -> LogicalUnit:
     )
 
 
-async def _probe(prober: "Prober") -> LogicalUnit:
-    standard = await prober.standard_inquiry()
-    wwid = await prober.wwid()
-    limits = await prober.block_limits()
-    has_persistent_reserve = await prober.has_persistent_reserve()
-    return LogicalUnit(
-        wwid=wwid,
-        vendor=standard.vendor,
-        product=standard.product,
-        revision=standard.revision,
-        capacity=await prober.read_capacity(),
-        max_transfer_blocks=limits.maximum_transfer_blocks if limits else None,
-        has_persistent_reserve=has_persistent_reserve,
-    )
-
-
 @attrs.frozen
 class Prober:
     """The questions, one method each.  ``timeout_s`` bounds one command."""
 
     transport: Transport
     timeout_s: float
+
+    async def identity(self) -> Identity:
+        standard = await self.standard_inquiry()
+        wwid = await self.wwid()
+        return Identity(wwid, standard.vendor, standard.product, standard.revision)
+
+    async def logical_unit(self) -> LogicalUnit:
+        identity = await self.identity()
+        limits = await self.block_limits()
+        has_persistent_reserve = await self.has_persistent_reserve()
+        return LogicalUnit(
+            wwid=identity.wwid,
+            vendor=identity.vendor,
+            product=identity.product,
+            revision=identity.revision,
+            capacity=await self.read_capacity(),
+            max_transfer_blocks=limits.maximum_transfer_blocks if limits else None,
+            has_persistent_reserve=has_persistent_reserve,
+        )
 
     async def standard_inquiry(self) -> StandardInquiry:
         """Standard INQUIRY data; NotADisk unless a disk is there."""

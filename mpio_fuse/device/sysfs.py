@@ -15,6 +15,9 @@ import attrs
 SCSI_GENERIC_MAJOR = 21
 """Documentation/admin-guide/devices.txt: 21 char is the sg driver."""
 
+UNKNOWN = "unknown"
+"""The kind of an attachment the kernel says nothing about."""
+
 _ADDRESS = re.compile(r"\d+:\d+:\d+:\d+")
 
 
@@ -103,7 +106,7 @@ class Sysfs:
             if re.fullmatch(r"end_device-[\d:]+", part):
                 return self._sas(part, _host(above))
         driver = _text(self.root / "class/scsi_host" / _host(above) / "proc_name")
-        return Attachment("tcm_loop" if driver == "tcm_loopback" else driver or "unknown")
+        return Attachment("tcm_loop" if driver == "tcm_loopback" else driver or UNKNOWN)
 
     def _iscsi(self, session: str) -> Attachment:
         facts = self.root / "class/iscsi_session" / session
