@@ -5,6 +5,7 @@ Nothing is changed anywhere: nodes are opened, asked and closed.  A disk in use 
 
 import errno
 import json
+
 import click
 import trio
 from rich.console import Console
