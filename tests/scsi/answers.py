@@ -48,6 +48,12 @@ def answers(*prefixes: str) -> list[Answer]:
     return [one for one in found if one.data and one.where.split(".")[1].startswith(prefixes)]
 
 
+def checks() -> list[Answer]:
+    """Every answer with sense, of all targets."""
+    found = [answer(target, name) for target in TARGETS for name in _load(target)["answer"]]
+    return [one for one in found if one.completion.sense]
+
+
 def sent_by_sg_persist(name: str) -> tuple[bytes, bytes]:
     """The CDB and the parameter list that ``sg_persist -vvv`` says it sent."""
     text = _load("sg_persist")["sg_persist"][name]["text"]

@@ -14,6 +14,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from mpio_fuse.scsi import (
     block,
@@ -37,6 +38,7 @@ SG_IO = 0x2285
 NONE, TO_DEVICE, FROM_DEVICE = -1, -2, -3
 SENSE_BYTES = 252
 KEY_A, KEY_B = ReservationKey.from_int(0x123ABC), ReservationKey.from_int(0x0B00_0000_0000_123A)
+PERSIST = ("sg_persist", "-n")
 TYPE = PrType.EXCLUSIVE_ACCESS_REGISTRANTS_ONLY
 
 
@@ -87,7 +89,7 @@ def execute(node: str, command: Command) -> tuple[Completion, bytes]:
         sbp=ctypes.addressof(sense_buffer),
         timeout=30_000,
     )
-    with open(node, "r+b", buffering=0) as device:
+    with Path(node).open("r+b", buffering=0) as device:
         fcntl.ioctl(device, SG_IO, header)
     if command.data_in is not None:
         command.data_in[:] = buffer.raw[: len(data)]
@@ -101,6 +103,10 @@ def execute(node: str, command: Command) -> tuple[Completion, bytes]:
     return completion, received(command, completion)
 
 
+def put(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+
+
 class Recorder:
     """Prints one table per answer."""
 
@@ -110,7 +116,7 @@ class Recorder:
     def header(self, target: str) -> None:
         kernel = self._run(["uname", "-sr"])
         tools = self._run(["sg_inq", "-V"])
-        print(f"target = {target!r}\nkernel = {kernel!r}\nsg3_utils = {tools!r}")
+        put(f"target = {target!r}\nkernel = {kernel!r}\nsg3_utils = {tools!r}")
 
     def settle(self) -> None:
         """Take the unit attentions that logging in left behind."""
@@ -127,21 +133,21 @@ class Recorder:
         text = self._run([*reader, self.nodes[nexus]]) if reader else ""
         if completion.sense:
             text = self._run(["sg_decode_sense", *re.findall("..", completion.sense.hex())])
-        print(f"\n[answer.{name}]\nnexus = {nexus!r}\ncommand = {command.name!r}")
-        print(f"cdb = {command.cdb.hex(' ')!r}")
+        put(f"\n[answer.{name}]\nnexus = {nexus!r}\ncommand = {command.name!r}")
+        put(f"cdb = {command.cdb.hex(' ')!r}")
         if command.data_out and command.cdb[0] == 0x5F:
-            print(f"data_out = {bytes(command.data_out).hex(' ')!r}")
-        print(f"status = {completion.status:#04x}\nhost_status = {completion.host_status:#04x}")
-        print(f"driver_status = {completion.driver_status:#04x}")
-        print(
+            put(f"data_out = {bytes(command.data_out).hex(' ')!r}")
+        put(f"status = {completion.status:#04x}\nhost_status = {completion.host_status:#04x}")
+        put(f"driver_status = {completion.driver_status:#04x}")
+        put(
             f"sense = {completion.sense.hex(' ')!r}\ndata = '''\n{_folded(data if completion.is_good else b'')}'''"
         )
-        print(f"reader = {' '.join(reader)!r}\ntext = '''\n{text}'''")
+        put(f"reader = {' '.join(reader)!r}\ntext = '''\n{text}'''")
 
     def program(self, name: str, command: list[str]) -> None:
         """Record what a program says that it does."""
         text = self._run([*command, self.nodes["A1"]])
-        print(f"\n[sg_persist.{name}]\narguments = {' '.join(command)!r}\ntext = '''\n{text}\n'''")
+        put(f"\n[sg_persist.{name}]\narguments = {' '.join(command)!r}\ntext = '''\n{text}\n'''")
 
     def _run(self, command: list[str]) -> str:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -176,8 +182,14 @@ def unit(recorder: Recorder, nexus: str = "A1") -> None:
 
 def persistent(recorder: Recorder) -> None:
     """Registrations and the reservation; host A holds, host B waits and then takes over."""
-    ask, quiet = recorder.ask, recorder.quiet
-    persist = ("sg_persist", "-n")
+    held(recorder)
+    taken_over(recorder)
+    moved(recorder)
+    with_initiator_ports(recorder)
+
+
+def held(recorder: Recorder) -> None:
+    ask, quiet, persist = recorder.ask, recorder.quiet, PERSIST
     ask("keys_none", "A1", pr_in.read_keys(), *persist, "-k")
     ask("reservation_none", "A1", pr_in.read_reservation(), *persist, "-r")
     ask("full_status_none", "A1", pr_in.read_full_status(), *persist, "-s")
@@ -197,6 +209,10 @@ def persistent(recorder: Recorder) -> None:
     ask("conflict_reserve", "B1", pr_out.reserve(KEY_B, TYPE))
     ask("conflict_reserve_6", "B2", reserve6.reserve6())
     ask("release_wrong_type", "A1", pr_out.release(KEY_A, PrType.WRITE_EXCLUSIVE))
+
+
+def taken_over(recorder: Recorder) -> None:
+    ask, quiet, persist = recorder.ask, recorder.quiet, PERSIST
     ask("preempt_and_abort", "B1", pr_out.preempt_and_abort(KEY_B, KEY_A, TYPE))
     ask("preempt", "B1", pr_out.preempt(KEY_B, KEY_A, TYPE))
     ask("victim_holder", "A1", unit_ready.test_unit_ready())
@@ -209,16 +225,24 @@ def persistent(recorder: Recorder) -> None:
     ask("reservation_all_registrants", "A1", pr_in.read_reservation(), *persist, "-r")
     quiet("B1", pr_out.release(KEY_B, PrType.EXCLUSIVE_ACCESS_ALL_REGISTRANTS))
     recorder.settle()
+
+
+def moved(recorder: Recorder) -> None:
+    ask, quiet = recorder.ask, recorder.quiet
     ask("replace_lost", "B1", pr_out.replace_lost_reservation(KEY_B, TYPE))
     quiet("B1", pr_out.reserve(KEY_B, TYPE))
     host_a = iscsi_transport_id("iqn.2026-01.lab:hosta")
     ask("register_and_move", "B1", pr_out.register_and_move(KEY_B, KEY_A, 1, host_a))
-    ask("keys_after_move", "A1", pr_in.read_keys(), *persist, "-k")
+    ask("keys_after_move", "A1", pr_in.read_keys(), *PERSIST, "-k")
     ask("clear", "B1", pr_out.clear(KEY_B))
     ask("after_clear", "A1", unit_ready.test_unit_ready())
     ask("register_flags", "B1", pr_out.register_and_ignore_existing_key(KEY_B, all_tg_pt=True))
     quiet("B1", pr_out.clear(KEY_B))
     recorder.settle()
+
+
+def with_initiator_ports(recorder: Recorder) -> None:
+    ask, quiet = recorder.ask, recorder.quiet
     quiet("B1", pr_out.register_and_ignore_existing_key(KEY_B))
     # LIO wants the whole name of the initiator port here, ISID included, so it is asked for it.
     completion, data = execute(recorder.nodes["A1"], pr_in.read_full_status())
@@ -228,7 +252,7 @@ def persistent(recorder: Recorder) -> None:
     quiet("B1", pr_out.clear(KEY_B))
     recorder.settle()
     ask("register_spec_i_pt", "A1", pr_out.register(ZERO_KEY, KEY_A, spec_i_pt=[host_b]))
-    ask("keys_after_spec_i_pt", "A1", pr_in.read_keys(), *persist, "-k")
+    ask("keys_after_spec_i_pt", "A1", pr_in.read_keys(), *PERSIST, "-k")
     quiet("A1", pr_out.clear(KEY_A))
     recorder.settle()
 
@@ -247,7 +271,7 @@ SG_PERSIST = {
     "preempt_and_abort": "-A -K 123abc -S 456def -T 8",
     "register_and_move": "-M -K 123abc -S 456def -U -Q 2 -X iqn.2026-01.lab:hostb",
     "register_and_move_aptpl": "-M -K 123abc -S 456def -Z -Q 0x102 -X iqn.2026-01.lab:h",
-    "replace_lost": "-x -S 456def -T 6",
+    "replace_lost": "--replace-lost -S 456def -T 6",
 }
 
 
