@@ -22,13 +22,13 @@ from typing import Self
 
 import trio
 
-from mpio_fuse.device.users import HostRoots, find_user
+from mpio_fuse.device.users import HostRoots, find_opener, find_user
 from mpio_fuse.errors import MpioError
 
 _PAUSES_S = (0.02, 0.05, 0.1)
 _HERE = HostRoots()
 
-UNNAMED_USER = "claimed exclusively by a user that cannot be named"
+CLAIMED = "claimed exclusively"
 """What `in_use` says when the kernel refuses the claim and no user is seen: another container's mount, or a target."""
 
 
@@ -51,7 +51,7 @@ async def in_use(block_device: str, roots: HostRoots = _HERE) -> str | None:
             return None
         if pause_s is not None:
             await trio.sleep(pause_s)
-    return UNNAMED_USER
+    return await _suspect(block_device, roots)
 
 
 class Claim:
@@ -116,7 +116,7 @@ class Claim:
         if user is None and not is_last:
             return
         raise DeviceInUse(
-            f"in use on this host: {user or UNNAMED_USER}",
+            f"in use on this host: {user or await _suspect(block_device, self._roots)}",
             lun=self._lun,
             underpath=str(self._roots.dev / block_device),
             hint="end that use first, or leave this LUN out",
@@ -147,6 +147,14 @@ async def _is_refused(block_device: str, roots: HostRoots) -> bool:
 
 async def _seen_user(block_device: str, roots: HostRoots) -> str | None:
     return await trio.to_thread.run_sync(find_user, block_device, roots, abandon_on_cancel=True)
+
+
+async def _suspect(block_device: str, roots: HostRoots) -> str:
+    """Who may have the claim when no user in the kernel shows."""
+    opener = await trio.to_thread.run_sync(find_opener, block_device, roots, abandon_on_cancel=True)
+    return (
+        f"{CLAIMED}, and open in {opener}" if opener else f"{CLAIMED} by a user that does not show"
+    )
 
 
 async def _opened(block_device: str, roots: HostRoots) -> int:

@@ -1,13 +1,14 @@
 """Who on this host uses a disk: looked up by name, so that an administrator knows what to take away.
 
-Kernel users (a mount, a mapping, an array, swap, a loop device) are found through /proc and /sys, programs with an
-exclusive claim through their open files.  None of it is proof that nobody does: a mount in another container's
-namespace, say, is invisible.  The proof is the kernel's exclusive claim (`mpio_fuse.device.claim`).
+Kernel users (a mount, a mapping, an array, swap, a loop device) are found through /proc and /sys.  That none is found
+proves nothing: a mount in another container's namespace, say, is invisible.  The proof is the kernel's
+exclusive claim (`mpio_fuse.device.claim`).  The kernel does not tell which program has claimed a disk, only which
+ones have it open.
 """
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import attrs
@@ -37,8 +38,22 @@ def find_user(block_device: str, roots: HostRoots = HostRoots()) -> str | None:
     None if nobody is seen.
     """
     parts = list(_parts(block_device, roots))
-    finders = (_mounts, _swaps, _holders, _loops, _programs)
+    finders = (_mounts, _swaps, _holders, _loops)
     return next((user for find in finders for user in find(parts, roots)), None)
+
+
+def find_opener(block_device: str, roots: HostRoots = HostRoots()) -> str | None:
+    """A program that has the disk or a partition of it open, as ``qemu (pid 12)``.
+
+    Others' open files can be seen by root only.
+    """
+    nodes = {str(roots.dev / part.name) for part in _parts(block_device, roots)}
+    for process in _entries(roots.proc):
+        if process.name.isdecimal() and any(
+            _target(file) in nodes for file in _entries(process / "fd")
+        ):
+            return f"{_printable(_text(process / 'comm'))} (pid {process.name})"
+    return None
 
 
 def _parts(block_device: str, roots: HostRoots) -> Iterator[_Part]:
@@ -86,29 +101,6 @@ def _loops(parts: list[_Part], roots: HostRoots) -> Iterator[str]:
                 yield _of(part, parts, f"held by {device.name}")
 
 
-def _programs(parts: list[_Part], roots: HostRoots) -> Iterator[str]:
-    """Programs that have it open exclusively, as far as this user may look into them."""
-    nodes = {str(roots.dev / part.name) for part in parts}
-    for process in _entries(roots.proc):
-        if process.name.isdecimal() and any(_exclusive_files(process, nodes)):
-            yield f"opened exclusively by {_printable(_text(process / 'comm'))} (pid {process.name})"
-
-
-def _exclusive_files(process: Path, nodes: Iterable[str]) -> Iterator[str]:
-    for file in _entries(process / "fd"):
-        try:
-            opened = str(file.readlink())
-        except OSError:
-            continue
-        if opened in nodes and _flags(_text(process / "fdinfo" / file.name)) & os.O_EXCL:
-            yield opened
-
-
-def _flags(fdinfo: str) -> int:
-    match = re.search(r"^flags:\s*([0-7]+)$", fdinfo, re.MULTILINE)
-    return int(match[1], 8) if match else 0
-
-
 def _is_node_of(part: _Part, node: str, roots: HostRoots) -> bool:
     """Whether ``node`` names the part's device node, perhaps through links such as those in /dev/disk."""
     path = Path(_unescaped(node))
@@ -131,6 +123,13 @@ def _unescaped(text: str) -> str:
 
 def _printable(text: str) -> str:
     return "".join(character if character.isprintable() else "?" for character in text)
+
+
+def _target(link: Path) -> str:
+    try:
+        return str(link.readlink())
+    except OSError:
+        return ""
 
 
 def _text(file: Path) -> str:
