@@ -63,6 +63,12 @@ def sent_by_sg_persist(name: str) -> tuple[bytes, bytes]:
     return bytes.fromhex(cdb[1]), bytes.fromhex("".join(rows))
 
 
+def sense_texts() -> dict[tuple[int, int], str]:
+    """What sg_decode_sense prints for the ASC and ASCQ pairs we have a text for."""
+    pairs = ((code.split("/"), text) for code, text in _load("sense_texts").items())
+    return {(int(asc, 16), int(ascq, 16)): text for (asc, ascq), text in pairs}
+
+
 @functools.cache
 def _load(target: str) -> dict[str, Any]:
     return tomllib.loads((FOLDER / f"{target}.toml").read_text())

@@ -159,6 +159,7 @@ def test_a_transport_id_of_noise_has_a_printable_name_or_none(data: bytes) -> No
 @pytest.mark.parametrize(
     ("decode", "data"),
     [
+        (inquiry.decode_inquiry, "00 00 06 02 1e" + "00" * 31),
         (vpd.decode_device_identification, "00 80 00 00"),
         (vpd.decode_device_identification, "00 83 00 04 01 03 00 01"),
         (vpd.decode_block_limits, "00 b0 00 08 00 00 00 00 00 00 00 00"),
@@ -214,3 +215,48 @@ def test_an_extended_header_has_the_transition_time() -> None:
     )
     assert ours.state_of_port(3) is target_port_groups.AccessState.ACTIVE_NON_OPTIMIZED
     assert ours.state_of_port(4) is None
+
+
+def test_rotation_rate_and_form_factor() -> None:
+    decode = vpd.decode_block_device_characteristics
+    disk = decode(bytes.fromhex("00 b1 00 04 1c 20 00 32"))
+    assert (disk.rotation_rate, disk.is_rotating, disk.form_factor) == (7200, True, 2)
+    flash = decode(bytes.fromhex("00 b1 00 04 00 01 00 03"))
+    assert (flash.rotation_rate, flash.is_rotating, flash.form_factor) == (1, False, 3)
+    silent = decode(bytes.fromhex("00 b1 00 03 00 00 00"))
+    assert (silent.rotation_rate, silent.is_rotating, silent.form_factor) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("rate", "known"),
+    [
+        (0, False),
+        (1, True),
+        (2, False),
+        (0x400, False),
+        (0x401, True),
+        (0xFFFE, True),
+        (0xFFFF, False),
+    ],
+)
+def test_reserved_rotation_rates_are_not_reported(rate: int, known: bool) -> None:  # noqa: FBT001
+    page = bytes.fromhex("00 b1 00 04") + rate.to_bytes(2, "big") + bytes(2)
+    assert (vpd.decode_block_device_characteristics(page).rotation_rate is not None) == known
+
+
+def test_block_limits_of_a_long_page() -> None:
+    page = bytearray.fromhex("00 b0 00 3c") + bytes(60)
+    page[5], page[20:24], page[36:44] = 3, (7).to_bytes(4, "big"), (1 << 40).to_bytes(8, "big")
+    ours = vpd.decode_block_limits(page)
+    assert ours.maximum_compare_and_write_blocks == 3
+    assert ours.maximum_unmap_blocks == 7
+    assert ours.maximum_write_same_blocks == 1 << 40
+    assert ours.maximum_transfer_blocks is None
+
+
+def test_a_disk_that_is_not_there_is_no_disk() -> None:
+    data = bytearray(answers("inquiry")[0].data)
+    assert inquiry.decode_inquiry(data).is_connected_disk
+    for peripheral in (0x20, 0x7F, 0x05, 0x0C):
+        data[0] = peripheral
+        assert not inquiry.decode_inquiry(data).is_connected_disk

@@ -4,10 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mpio_fuse.scsi import sense_codes
 from mpio_fuse.scsi.command import Status
 from mpio_fuse.scsi.sense import Sense, SenseKey, decode_sense, encode_sense
 from mpio_fuse.scsi.sense_codes import TEXTS, describe_sense
-from tests.scsi.answers import Answer, checks
+from tests.scsi.answers import Answer, checks, sense_texts
 
 BYTES = st.integers(0, 255)
 
@@ -103,3 +104,28 @@ def test_deferred_is_said() -> None:
 
 def test_checks_are_check_conditions() -> None:
     assert {one.completion.status for one in checks()} == {Status.CHECK_CONDITION}
+
+
+def test_texts_are_the_standards_as_sg3_utils_has_them() -> None:
+    assert {code: text.lower() for code, text in TEXTS.items()} == {
+        code: text.lower() for code, text in sense_texts().items()
+    }
+
+
+NAMES = {
+    name: code
+    for name, code in vars(sense_codes).items()
+    if name.isupper() and isinstance(code, tuple)
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names_of_codes_are_words_of_their_texts(name: str) -> None:
+    text = TEXTS[NAMES[name]].lower().replace("logical block address", "lba")
+    assert all(word in text for word in name.lower().split("_")), text
+
+
+def test_a_sense_key_specific_descriptor_needs_its_valid_bit() -> None:
+    head = "72 02 04 04 00 00 00 08 02 06 00 00 "
+    assert decode_sense(bytes.fromhex(head + "80 40 00 00")).progress == 0.25
+    assert decode_sense(bytes.fromhex(head + "00 40 00 00")).key_specific is None
