@@ -107,15 +107,19 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 def _report(error: BaseException) -> int:
     """Say on stderr what went wrong, one line each; gives the exit status."""
+    status, lines = error_lines(error)
+    for line in lines:
+        click.echo(f"{PROGRAM}: {line}", err=True)
+    return status
+
+
+def error_lines(error: BaseException) -> tuple[int, list[str]]:
+    """The exit status an error has, and what to say of it; nothing for an interruption."""
     leaves = list(_leaves(error))
     if any(isinstance(leaf, KeyboardInterrupt) for leaf in leaves):
-        return INTERRUPTED
-    status = FAILED
-    for leaf in leaves:
-        click.echo(f"{PROGRAM}: {_one_line(_words(leaf))}", err=True)
-        if isinstance(leaf, UsageError | click.UsageError):
-            status = USAGE
-    return status
+        return INTERRUPTED, []
+    is_usage = any(isinstance(leaf, UsageError | click.UsageError) for leaf in leaves)
+    return USAGE if is_usage else FAILED, [_one_line(_words(leaf)) for leaf in leaves]
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:
@@ -146,3 +150,7 @@ def _one_line(text: str) -> str:
     return "".join(
         character if character.isprintable() else "?" for character in " ".join(text.split())
     )
+
+
+if __name__ == "__main__":
+    main()

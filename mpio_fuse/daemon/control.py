@@ -149,6 +149,27 @@ def daemon_pid(place: Endpoint) -> int | None:
     return None
 
 
+def wait_until_gone(place: Endpoint) -> None:
+    """Wait until the daemon there has let go of its lock, so that another can start."""
+    try:
+        fd = os.open(place.lock, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH)
+    finally:
+        os.close(fd)
+
+
+def clear_leftovers(place: Endpoint) -> bool:
+    """Remove the files of a daemon that has crashed; whether there were any."""
+    was_there = place.lock.exists() or place.socket.exists()
+    lock = Lock.take(place) if was_there else None
+    if lock is not None:
+        lock.release()
+    return was_there
+
+
 def endpoints() -> list[Endpoint]:
     """All daemons that have left files, alive or not, in order of their names."""
     try:

@@ -1,0 +1,87 @@
+"""``mpio-fuse mount``: start the daemon of a mountpoint, in the background or here."""
+
+from pathlib import Path
+
+import click
+
+from mpio_fuse.cli.main import PROGRAM, error_lines
+from mpio_fuse.daemon import background, config, control, logs, mountpoint
+from mpio_fuse.daemon.readiness import Pipe, Readiness, Unheard
+from mpio_fuse.device.key import read_host_key
+from mpio_fuse.scsi.reservation_key import ReservationKey
+
+
+@click.command()
+@click.argument("mountpoint_text", metavar="MOUNTPOINT")
+@click.argument("devices", metavar="[DEVICE]...", nargs=-1)
+@click.option(
+    "--config", "config_file", metavar="FILE", type=click.Path(path_type=Path),
+    help=f"Configuration; {config.DEFAULT_FILE} unless given, which may be missing.",
+)  # fmt: skip
+@click.option(
+    "--key", "key_text", metavar="KEY",
+    help="This host's reservation key, hexadecimal; derived from /etc/machine-id unless given.",
+)  # fmt: skip
+@click.option("--foreground", is_flag=True, help="Serve until stopped, and log to stderr.")
+@click.option("--ready-fd", type=int, hidden=True)
+def mount(
+    mountpoint_text: str,
+    devices: tuple[str, ...],
+    config_file: Path | None,
+    key_text: str | None,
+    *,
+    foreground: bool,
+    ready_fd: int | None,
+) -> None:
+    """Show every LUN behind DEVICE... (else all this host has) as a file below MOUNTPOINT.
+
+    DEVICE is a node such as /dev/sg3.  Returns once the tree is usable.
+    """
+    settings = config.load(config_file)
+    key = _key(key_text, settings)
+    place = mountpoint.absolute(mountpoint_text)
+    if foreground or ready_fd is not None:
+        readiness = Unheard() if ready_fd is None else Pipe(ready_fd)
+        _serve(place, devices, settings, key, readiness)
+        return
+    control.make_run_directory()
+    log_file = settings.log.file or control.endpoint(place).log
+    arguments = ["mount", str(place), *devices, "--key", str(key)]
+    if config_file is not None:
+        arguments += ["--config", str(config_file.absolute())]
+    background.start(arguments, log_file.absolute(), _warn)
+
+
+def _key(text: str | None, settings: config.Config) -> ReservationKey:
+    if text is not None:
+        return ReservationKey.parse_host(text)
+    return settings.key or read_host_key()
+
+
+def _warn(text: str) -> None:
+    click.echo(f"{PROGRAM}: warning: {text}", err=True)
+
+
+def _serve(
+    place: Path,
+    devices: tuple[str, ...],
+    settings: config.Config,
+    key: ReservationKey,
+    readiness: Readiness,
+) -> None:
+    """Be the daemon, and tell whoever started us how that went."""
+    # Only a daemon needs FUSE, and it takes a while to load.
+    from mpio_fuse.daemon.assemble import assemble  # noqa: PLC0415
+    from mpio_fuse.daemon.main import Plan, run  # noqa: PLC0415
+
+    logs.configure(settings.log.level.upper(), json=settings.log.format == "json")
+    plan = Plan(place, devices, settings, key)
+    try:
+        run(plan, assemble, readiness)
+    except BaseException as error:
+        if isinstance(readiness, Pipe):
+            status, lines = error_lines(error)
+            readiness.fail(lines, status)
+        raise
+    if isinstance(readiness, Pipe) and settings.log.file is None:
+        control.endpoint(place).log.unlink(missing_ok=True)  # it ended well: nothing to read there

@@ -1,0 +1,125 @@
+"""``mpio-fuse status``: what the running daemons know, as a table for people or JSON for programs."""
+
+import json
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from mpio_fuse.cli.sizes import size_text
+from mpio_fuse.daemon import control
+from mpio_fuse.errors import MpioError
+
+_OWNERS = {"none": "none", "ours": "ours", "unknown": "not read yet"}
+
+
+@click.command()
+@click.argument("lun", required=False)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object, for programs.")
+def status(lun: str | None, *, as_json: bool) -> None:
+    """Show the daemons' LUNs, or one LUN by its file name or WWID: who has it, and by which underpaths."""
+    daemons = _daemons()
+    if lun is not None:
+        daemons = _only(daemons, lun)
+    if as_json:
+        click.echo(json.dumps({"daemons": daemons}, indent=2))
+        return
+    console = Console(soft_wrap=True, highlight=False)
+    for daemon in daemons:
+        _show_daemon(console, daemon)
+
+
+def _daemons() -> list[dict[str, Any]]:
+    """Each living daemon's state.
+
+    Raises:
+        NotRunning: there is none.
+    """
+    living = [end for end in control.endpoints() if control.daemon_pid(end) is not None]
+    found = []
+    for end in living:
+        try:
+            reply = control.ask(end, {"request": "status"}, control.STATUS_TIMEOUT_S)
+        except control.NotRunning:
+            continue  # it is starting or ending right now
+        found.append(reply["status"])
+    if not found:
+        hint = "'mpio-fuse mount MOUNTPOINT' starts one"
+        raise control.NotRunning("no daemon is running", hint=hint)
+    return found
+
+
+def _only(daemons: list[dict[str, Any]], lun: str) -> list[dict[str, Any]]:
+    matching = []
+    for daemon in daemons:
+        luns = [one for one in daemon["luns"] if lun in (one["name"], one["wwid"])]
+        if luns:
+            matching.append({**daemon, "luns": luns, "left_out": []})
+    if not matching:
+        names = sorted(one["name"] for daemon in daemons for one in daemon["luns"])
+        raise MpioError(f"no daemon serves a LUN {lun}", hint=f"served: {', '.join(names)}")
+    return matching
+
+
+def _show_daemon(console: Console, daemon: dict[str, Any]) -> None:
+    console.print(Text(f"{daemon['mountpoint']}  (pid {daemon['pid']}, key {daemon['key']})"))
+    for lun in daemon["luns"]:
+        _show_lun(console, lun)
+    for text in daemon["left_out"]:
+        console.print(Text(f"  left out: {text}"))
+
+
+def _show_lun(console: Console, lun: dict[str, Any]) -> None:
+    title = f"  {lun['name']}  {size_text(lun['size_bytes'])}"
+    if lun["wwid"] != lun["name"]:
+        title += f"  {lun['wwid']}"
+    console.print(Text(title, style="bold"))
+    console.print(Text(f"    reservation: {_reservation(lun)}"))
+    console.print(Text(f"    opens: {_opens(lun)}"))
+    console.print(_underpaths(lun["underpaths"]))
+
+
+def _reservation(lun: dict[str, Any]) -> str:
+    reservation = lun["reservation"]
+    owner = reservation["owner"]
+    text = _OWNERS.get(owner, "another host's")
+    if reservation["holder"]:
+        text += f", key {reservation['holder']}, {reservation['type']}"
+    text += ", retained" if lun["retained"] else ""
+    return f"{text}; FENCED" if lun["fenced"] else text
+
+
+def _opens(lun: dict[str, Any]) -> str:
+    opens = lun["opens"]
+    return f"{len(opens)} ({', '.join(opens)})" if opens else "0"
+
+
+def _underpaths(underpaths: list[dict[str, Any]]) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for title in ("    underpath", "state", "registered"):
+        table.add_column(title, no_wrap=True)
+    for title in ("in flight", "reads", "read", "writes", "written", "failures"):
+        table.add_column(title, no_wrap=True, justify="right")
+    table.add_column("last failure", no_wrap=True)
+    for one in underpaths:
+        table.add_row(*map(Text, _row(one)))
+    return table
+
+
+def _row(one: dict[str, Any]) -> list[str]:
+    registered = "yes" if one["registered"] else "no"
+    in_flight = str(one["in_flight"])
+    return [
+        f"    {one['device']}",
+        one["state"],
+        f"{registered}, holder" if one["holder"] else registered,
+        f"{in_flight} (+{one['stranded']} lost)" if one["stranded"] else in_flight,
+        str(one["reads"]),
+        size_text(one["bytes_read"]),
+        str(one["writes"]),
+        size_text(one["bytes_written"]),
+        str(one["failures"]),
+        one["last_failure"] or "",
+    ]

@@ -1,0 +1,128 @@
+"""From device nodes to devices that can be served: discovery, the exclusive claims, Figure 5 for every underpath.
+
+A LUN that cannot be served is left out by name, and the others go on; only when none is left does it all fail.
+"""
+
+from collections.abc import Sequence
+
+import attrs
+import structlog
+import trio
+
+from mpio_fuse.daemon.config import Config
+from mpio_fuse.device.claim import Claim
+from mpio_fuse.device.discovered import DiscoveredLun, Discovery
+from mpio_fuse.device.discovery import discover
+from mpio_fuse.device.pseudo_device import PseudoDevice
+from mpio_fuse.device.settings import Settings
+from mpio_fuse.errors import MpioError
+from mpio_fuse.scsi.reservation_key import ReservationKey
+
+log = structlog.get_logger(__name__)
+
+
+@attrs.define(eq=False)
+class ServedLun:
+    """A device with its claim on the kernel's disks of the same LUN."""
+
+    device: PseudoDevice
+    claim: Claim
+
+    async def aclose(self) -> None:
+        """Figure 6, then let others have the disks."""
+        try:
+            await self.device.remove()
+        finally:
+            self.claim.close()
+
+
+@attrs.define(eq=False)
+class Assembled:
+    """``left_out`` are the errors of LUNs and nodes that will not be served."""
+
+    luns: list[ServedLun] = attrs.Factory(list)
+    left_out: list[MpioError] = attrs.Factory(list)
+
+    @property
+    def devices(self) -> list[PseudoDevice]:
+        return [lun.device for lun in self.luns]
+
+    async def aclose(self) -> list[Exception]:
+        """Take every device out of the registrants, all at once; what failed is returned."""
+        failures: list[Exception] = []
+
+        async def close(lun: ServedLun) -> None:
+            try:
+                await lun.aclose()
+            except Exception as failure:  # noqa: BLE001 - the other LUNs must still be closed
+                failures.append(failure)
+
+        with trio.CancelScope(shield=True):
+            async with trio.open_nursery() as nursery:
+                for lun in self.luns:
+                    nursery.start_soon(close, lun)
+        return failures
+
+
+async def assemble(nodes: Sequence[str], config: Config, key: ReservationKey) -> Assembled:
+    """Find, claim and register the LUNs behind the nodes named, or behind all.
+
+    Raises:
+        MpioError, ExceptionGroup: a node that was named cannot be served, or no LUN can.
+    """
+    found = await discover(nodes)
+    assembled = Assembled()
+    try:
+        found.raise_for_named()
+        wanted = [lun for lun in found.luns if str(lun.wwid) not in config.bypass]
+        async with trio.open_nursery() as nursery:
+            for lun in wanted:
+                nursery.start_soon(_serve, lun, config, key, assembled)
+        _require_some(found, wanted, assembled)
+    except BaseException:
+        await assembled.aclose()
+        with trio.CancelScope(shield=True):
+            await found.aclose()
+        raise
+    assembled.left_out.extend(refusal.error for refusal in found.refused)
+    return assembled
+
+
+async def _serve(
+    found: DiscoveredLun, config: Config, key: ReservationKey, assembled: Assembled
+) -> None:
+    """Make one LUN ready; one that cannot be is left out."""
+    settings = Settings(
+        key, config.timeouts.io_s, config.timeouts.control_s, standby=config.standby
+    )
+    name = config.lun(str(found.wwid)).alias or str(found.wwid)
+    transports = [node.transport for node in found.underpaths]
+    lun = ServedLun(PseudoDevice(found.logical_unit, transports, settings, name), Claim(name))
+    try:
+        for node in found.underpaths:
+            if node.block_device is not None:
+                await lun.claim.add(node.block_device)
+        await lun.device.configure()
+    except MpioError as error:
+        log.warning("LUN left out", lun=name, cause=str(error))
+        assembled.left_out.append(error)
+        await lun.aclose()
+    except BaseException:
+        await lun.aclose()
+        raise
+    else:
+        assembled.luns.append(lun)
+
+
+def _require_some(found: Discovery, wanted: Sequence[DiscoveredLun], assembled: Assembled) -> None:
+    """Raise what explains best why there is nothing to serve."""
+    if assembled.luns:
+        return
+    if len(assembled.left_out) == 1:
+        raise assembled.left_out[0]
+    if assembled.left_out:
+        raise ExceptionGroup("no LUN can be served", assembled.left_out)
+    if found.luns and not wanted:
+        raise MpioError("every LUN is in the configuration's bypass list")
+    hint = "see 'mpio-fuse discover' for what this host has, and why it is refused"
+    raise MpioError("no LUN to serve was found", hint=hint)

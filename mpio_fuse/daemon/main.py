@@ -1,0 +1,305 @@
+"""The daemon: serves the LUNs of one mountpoint until it is unmounted or told to stop.
+
+Theory of operation
+-------------------
+Starting and stopping are one nest of scopes, so that whatever fails, everything made before it is taken back, in
+the reverse order::
+
+    lock                    no second daemon for this mountpoint
+      devices               discovered, claimed, registered (Figure 5)   ... unregistered (Figure 6), claims given up
+        mount               usable                                       ... detached; programs' requests fail
+          requests          served                                       ... those under way end, or are cut off
+
+There is one way to stop: the session with the kernel ends.  umount(8) ends it by itself, when nobody uses the tree; a
+signal or a request detaches the tree first (while requests are still served, because dirty pages are
+written then), lets requests under way finish for a bounded time, and ends it.  What is still open after that is
+closed by us, which flushes and releases.
+
+The control socket outlives all of that but the lock, so that ``unmount`` can answer once all is released.
+"""
+
+import contextlib
+import os
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+import attrs
+import pyfuse3
+import structlog
+import trio
+
+from mpio_fuse.daemon import control_server, kernel, mountpoint, tuning
+from mpio_fuse.daemon.config import Config
+from mpio_fuse.daemon.control import Endpoint, Lock, daemon_pid, endpoint, make_run_directory
+from mpio_fuse.daemon.readiness import Readiness
+from mpio_fuse.daemon.report import lun_report, users
+from mpio_fuse.daemon.stopping import Stopping, watch_signals
+from mpio_fuse.device.snapshot import DeviceSnapshot
+from mpio_fuse.errors import MpioError, UsageError
+from mpio_fuse.fs.filesystem import FileSystem
+from mpio_fuse.fs.namespace import Namespace
+from mpio_fuse.fs.operations import (
+    MAXIMUM_TASKS,
+    MINIMUM_IDLE_TASKS,
+    Operations,
+    mount_options,
+)
+from mpio_fuse.fs.served import ServedDevice
+from mpio_fuse.scsi.reservation_key import ReservationKey
+
+log = structlog.get_logger(__name__)
+
+
+class MountedDevice(ServedDevice, Protocol):
+    """A device that a daemon can show the state of."""
+
+    def snapshot(self) -> DeviceSnapshot: ...
+
+
+class Assembly(Protocol):
+    """Devices ready to be served, and what had to be left out (`mpio_fuse.daemon.assemble`)."""
+
+    @property
+    def devices(self) -> Sequence[MountedDevice]: ...
+
+    @property
+    def left_out(self) -> Sequence[MpioError]: ...
+
+    async def aclose(self) -> list[Exception]: ...
+
+
+Assemble = Callable[[Sequence[str], Config, ReservationKey], Awaitable[Assembly]]
+
+
+@attrs.frozen
+class Plan:
+    """What one daemon is to do.  ``nodes`` empty: all this host has."""
+
+    mountpoint: Path
+    nodes: tuple[str, ...]
+    config: Config
+    key: ReservationKey
+
+
+def run(plan: Plan, assemble: Assemble, readiness: Readiness) -> None:
+    """Serve until stopped.
+
+    Raises:
+        MpioError: it cannot be served, or was not ended in order.
+    """
+    make_run_directory()
+    mountpoint.require_fuse()
+    place = endpoint(plan.mountpoint)
+    lock = Lock.take(place)
+    if lock is None:
+        what = f"mountpoint {plan.mountpoint}: busy, served by process {daemon_pid(place)}"
+        raise MpioError(what, hint="unmount it first, or choose another directory")
+    try:
+        mountpoint.prepare(plan.mountpoint)
+        tuning.protect_process()
+        trio.run(_Daemon(plan, assemble, readiness, place).serve)
+    finally:
+        lock.release()
+
+
+@attrs.define(eq=False)
+class _Daemon:
+    """One daemon while it runs.  ``finished`` is set once everything is released."""
+
+    plan: Plan
+    assemble: Assemble
+    readiness: Readiness
+    place: Endpoint
+    stopping: Stopping = attrs.Factory(Stopping)
+    finished: trio.Event = attrs.Factory(trio.Event)
+    failures: list[Exception] = attrs.Factory(list)
+    started_ns: int = attrs.Factory(time.time_ns)
+    device: str | None = None
+
+    async def serve(self) -> None:
+        """Everything between taking the lock and giving it back."""
+        plan = self.plan
+        async with trio.open_nursery() as nursery:
+            await nursery.start(watch_signals, self.stopping)
+            assembly: Assembly | None = None
+            with self.stopping.startup:
+                assembly = await self.assemble(plan.nodes, plan.config, plan.key)
+            if assembly is None:
+                raise MpioError("told to stop before anything was mounted")
+            await self._serve_assembly(assembly)
+            nursery.cancel_scope.cancel()
+        if self.failures:
+            raise ExceptionGroup("not ended in order", self.failures)
+
+    async def _serve_assembly(self, assembly: Assembly) -> None:
+        """From devices that are ready to devices that are released."""
+        fs: FileSystem | None = None
+        async with trio.open_nursery() as nursery:
+            try:
+                fs = self._filesystem(assembly)
+                answer = _Answers(self, assembly, fs).answer
+                listener = control_server.listen(self.place)
+                nursery.start_soon(control_server.serve, listener, answer, self.finished)
+                for error in assembly.left_out:
+                    self.readiness.warn(f"left out: {error}")
+                await self._mount(fs)
+            finally:
+                await self._release(assembly, fs)
+
+    def _filesystem(self, assembly: Assembly) -> FileSystem:
+        config = self.plan.config
+        return FileSystem(
+            Namespace(assembly.devices),
+            ownership=config.ownership,
+            time_ns=self.started_ns,
+            force_group=config.force_group,
+        )
+
+    async def _mount(self, fs: FileSystem) -> None:
+        """Mount, serve, and see that nothing is mounted any more."""
+        _init(fs, self.plan)
+        try:
+            mount = mountpoint.mounted_at(self.plan.mountpoint)
+            self.device = mount.device if mount else None
+            if self.device:
+                tuning.widen_mount(self.device)
+            await self._serve_requests(fs)
+        finally:
+            # Requests that nobody answers any more fail from here on, so that detaching waits for none of them.
+            pyfuse3.close(unmount=False)
+            self.detach(lazily=True)
+
+    async def _serve_requests(self, fs: FileSystem) -> None:
+        serving = trio.CancelScope()
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(fs.drop_stale_caches)
+                nursery.start_soon(self._end_when_asked, fs, serving)
+                log.info("mounted", mountpoint=str(self.plan.mountpoint))
+                self.readiness.ready()
+                with serving:
+                    await pyfuse3.main(MINIMUM_IDLE_TASKS, MAXIMUM_TASKS)
+                nursery.cancel_scope.cancel()
+        except* OSError as group:
+            self.failures.append(MpioError(f"the FUSE session broke: {group.exceptions[0]}"))
+        if serving.cancelled_caught:
+            log.warning("requests cut off", timeout_s=self.plan.config.timeouts.stop_s)
+
+    async def _end_when_asked(self, fs: FileSystem, serving: trio.CancelScope) -> None:
+        """The stop a signal or a request asks for."""
+        await self.stopping.requested.wait()
+        fs.drain()
+        stop_s = self.plan.config.timeouts.stop_s
+        with trio.move_on_after(stop_s):
+            await trio.to_thread.run_sync(self._detach_served, abandon_on_cancel=True)
+        serving.deadline = trio.current_time() + stop_s
+        pyfuse3.terminate()
+
+    def _detach_served(self) -> None:
+        """In a thread, while requests are served: dirty pages are written first, also of mapped files in use."""
+        try:
+            self.detach(lazily=False)
+        except OSError:
+            with contextlib.suppress(
+                OSError
+            ):  # the error is for who wrote the pages: fsync(2) tells them
+                kernel.syncfs(str(self.plan.mountpoint))
+            self.detach(lazily=True)
+
+    def detach(self, *, lazily: bool) -> None:
+        """Unmount, if what is mounted there is still ours.
+
+        Raises:
+            OSError: EBUSY, unless ``lazily``.
+        """
+        mount = mountpoint.mounted_at(self.plan.mountpoint)
+        if mount is not None and mount.device == self.device:
+            mountpoint.unmount(self.plan.mountpoint, lazily=lazily)
+
+    async def _release(self, assembly: Assembly, fs: FileSystem | None) -> None:
+        """Close what is still open, release, unregister."""
+        with trio.CancelScope(shield=True):
+            failures = await fs.aclose() if fs else []
+            failures += await assembly.aclose()
+        for failure in failures:
+            log.error("not released in order", cause=str(failure))
+        self.failures += failures
+        log.info("ended", mountpoint=str(self.plan.mountpoint))
+        self.finished.set()
+
+
+def _init(fs: FileSystem, plan: Plan) -> None:
+    try:
+        options = mount_options(allow_other=plan.config.allow_other)
+        pyfuse3.init(Operations(fs), str(plan.mountpoint), options)
+    except RuntimeError as error:
+        what = f"mountpoint {plan.mountpoint}: cannot be mounted ({error})"
+        hint = (
+            "mount as root, or set user_allow_other in /etc/fuse.conf or allow_other = false here"
+        )
+        raise MpioError(what, hint=hint if plan.config.allow_other else None) from error
+
+
+@attrs.frozen
+class _Answers:
+    """What the control socket is answered."""
+
+    daemon: _Daemon
+    assembly: Assembly
+    fs: FileSystem
+
+    async def answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Answer one request.
+
+        Raises:
+            MpioError: it cannot be done.
+        """
+        match request:
+            case {"request": "status"}:
+                return {"ok": True, "status": self._status()}
+            case {"request": "unmount", "how": "idle" | "lazy" | "force" as how}:
+                return await self._unmount(how)
+            case _:
+                raise UsageError("unknown request", hint="is this daemon of another version?")
+
+    def _status(self) -> dict[str, Any]:
+        plan = self.daemon.plan
+        return {
+            "pid": os.getpid(),
+            "mountpoint": str(plan.mountpoint),
+            "started": self.daemon.started_ns / 1e9,
+            "key": str(plan.key),
+            "luns": [
+                lun_report(device.snapshot(), file, self.fs.open_files)
+                for file in self.fs.namespace.files
+                for device in self.assembly.devices
+                if device is file.device
+            ],
+            "left_out": [str(error) for error in self.assembly.left_out],
+        }
+
+    async def _unmount(self, how: str) -> dict[str, Any]:
+        self.fs.drain()
+        if how == "force":
+            self.daemon.stopping.request()
+        else:
+            await self._unmount_in_thread(lazily=how == "lazy")
+        if how == "lazy" and self.fs.open_files:
+            return {"ok": True, "open": len(self.fs.open_files), "problems": []}
+        await self.daemon.finished.wait()
+        problems = [str(failure) for failure in self.daemon.failures]
+        return {"ok": True, "open": 0, "problems": problems}
+
+    async def _unmount_in_thread(self, *, lazily: bool) -> None:
+        try:
+            await trio.to_thread.run_sync(
+                partial(self.daemon.detach, lazily=lazily), abandon_on_cancel=True
+            )
+        except OSError:
+            self.fs.drain(is_draining=False)
+            what = f"{self.daemon.plan.mountpoint}: busy, {users(self.fs.open_files)}"
+            hint = "end that first, or use --lazy or --force"
+            raise MpioError(what, hint=hint) from None

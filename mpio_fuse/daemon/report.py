@@ -1,0 +1,64 @@
+"""The state of a daemon as plain data: what ``status --json`` prints, and so a contract with other programs."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from mpio_fuse.device.snapshot import DeviceSnapshot, UnderpathSnapshot
+from mpio_fuse.fs.filesystem import OpenFile
+from mpio_fuse.fs.namespace import DeviceFile
+
+
+def lun_report(
+    device: DeviceSnapshot, file: DeviceFile, open_files: Sequence[OpenFile]
+) -> dict[str, Any]:
+    """One LUN.  Keys are text, sizes bytes; ``opens`` is by file description, oldest first."""
+    reservation = device.reservation
+    return {
+        "name": file.name,
+        "wwid": device.wwid,
+        "size_bytes": device.size_bytes,
+        "block_size_bytes": device.block_size_bytes,
+        "key": str(device.key),
+        "reservation": {
+            "owner": reservation.owner,
+            "holder": None if reservation.holder is None else str(reservation.holder),
+            "type": reservation.type or None,
+        },
+        "retained": device.retained,
+        "fenced": any("fenced" in options for options in device.opens),
+        "opens": list(device.opens),
+        "openers": [
+            {"pid": one.caller.pid, "uid": one.caller.uid, "options": str(one.options)}
+            for one in open_files
+            if one.node is file
+        ],
+        "underpaths": [_underpath(one) for one in device.underpaths],
+    }
+
+
+def _underpath(one: UnderpathSnapshot) -> dict[str, Any]:
+    counters = one.counters
+    return {
+        "device": one.name,
+        "state": one.state,
+        "registered": one.registered,
+        "holder": one.is_holder,
+        "in_flight": one.in_flight,
+        "stranded": one.stranded,
+        "reads": counters.reads,
+        "writes": counters.writes,
+        "bytes_read": counters.bytes_read,
+        "bytes_written": counters.bytes_written,
+        "failures": counters.failures,
+        "last_failure": one.last_failure or None,
+    }
+
+
+def users(open_files: Sequence[OpenFile]) -> str:
+    """Who keeps a tree busy, for one line of an error."""
+    if not open_files:
+        return "a program works in it"
+    names = sorted({file.node.name for file in open_files})
+    pids = sorted({file.caller.pid for file in open_files})
+    count = "1 open file" if len(open_files) == 1 else f"{len(open_files)} open files"
+    return f"{count} of {', '.join(names)} (by process {', '.join(map(str, pids))})"
