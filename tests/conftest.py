@@ -1,1 +1,7 @@
-pytest_plugins = ["pytester", "tests.rules.examples", "tests.rules.logs", "tests.rules.skips"]
+pytest_plugins = [
+    "pytester",
+    "tests.rules.examples",
+    "tests.rules.logs",
+    "tests.rules.skips",
+    "tests.virtual_clock",
+]

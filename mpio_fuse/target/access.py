@@ -130,7 +130,7 @@ TGT_CONFLICTS: ConflictTable = {
 
 def command_key(cdb: bytes) -> CommandKey:
     """The row of the table a CDB is looked up in."""
-    opcode = cdb[0] if cdb else 0
+    opcode = cdb[0]
     if opcode in HAS_SERVICE_ACTION and len(cdb) > 1:
         return opcode, cdb[1] & 0x1F
     return opcode, None

@@ -1,18 +1,31 @@
 """The commands of a disk: READ, WRITE, WRITE SAME, SYNCHRONIZE CACHE, READ CAPACITY (SBC-3 5)."""
 
 from mpio_fuse.scsi.block import FUA
-from mpio_fuse.scsi.sense_codes import LBA_OUT_OF_RANGE
+from mpio_fuse.scsi.command import Status
+from mpio_fuse.scsi.sense import Sense, SenseKey, encode_sense
+from mpio_fuse.scsi.sense_codes import LBA_OUT_OF_RANGE, WRITE_PROTECTED, Code
 from mpio_fuse.target.medium import Kind
-from mpio_fuse.target.refusal import INVALID_FIELD, Refusal, illegal_request
+from mpio_fuse.target.refusal import (
+    INVALID_FIELD,
+    Ending,
+    Refusal,
+    check_condition,
+    illegal_request,
+)
 from mpio_fuse.target.state import Request, State
 
 MAXIMUM_LBA_10 = 0xFFFF_FFFF
 FIRST_16_BYTE_OPCODE = 0x80
+UNRECOVERED_READ_ERROR: Code = (0x11, 0x00)
 
 
 def read(state: State, request: Request) -> bytes:
     """READ(10) and (16); a length of 0 is no error and moves nothing (5.10)."""
     lba, blocks = _checked_range(state, request)
+    bad = state.medium.first_bad_block(lba, blocks)
+    if bad is not None:
+        sense = Sense(SenseKey.MEDIUM_ERROR, *UNRECOVERED_READ_ERROR, information=bad)
+        raise Refusal(Ending(Status.CHECK_CONDITION, encode_sense(sense)))
     data = state.medium.read(lba, blocks)
     state.record(request, Kind.READ, lba, data)
     return data
@@ -20,6 +33,7 @@ def read(state: State, request: Request) -> bytes:
 
 def write(state: State, request: Request) -> bytes:
     """WRITE(10) and (16)."""
+    _check_writable(state)
     lba, blocks = _checked_range(state, request)
     length_bytes = blocks * state.medium.block_size_bytes
     if len(request.data_out) < length_bytes:
@@ -32,6 +46,7 @@ def write(state: State, request: Request) -> bytes:
 
 def write_same(state: State, request: Request) -> bytes:
     """WRITE SAME(16) of one block; a length of 0 means to the end."""
+    _check_writable(state)
     lba, blocks = _checked_range(state, request)
     blocks = blocks or state.medium.blocks - lba
     data = request.data_out[: state.medium.block_size_bytes] * blocks
@@ -66,6 +81,11 @@ def read_capacity_16(state: State, _request: Request) -> bytes:
     last_lba = (state.medium.blocks - 1).to_bytes(8, "big")
     size = state.medium.block_size_bytes.to_bytes(4, "big")
     return last_lba + size + bytes((0, state.identity.physical_exponent)) + bytes(18)
+
+
+def _check_writable(state: State) -> None:
+    if state.medium.is_write_protected:
+        raise Refusal(check_condition(SenseKey.DATA_PROTECT, WRITE_PROTECTED))
 
 
 def _checked_range(state: State, request: Request) -> tuple[int, int]:

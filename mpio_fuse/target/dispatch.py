@@ -57,8 +57,6 @@ def handler_of(cdb: bytes) -> Handler:
     Raises:
         Refusal: INVALID COMMAND OPERATION CODE, or INVALID FIELD for an unknown service action.
     """
-    if not cdb:
-        raise Refusal(INVALID_OPCODE)
     opcode, action = command_key(cdb)
     handler = WITH_ACTIONS_OF_THEIR_OWN.get(opcode) or HANDLERS.get((opcode, action))
     if handler is not None:

@@ -25,12 +25,12 @@ from collections.abc import Callable
 
 import attrs
 
-from mpio_fuse.errors import DecodeError
+from mpio_fuse.errors import DecodeError, UsageError
 from mpio_fuse.scsi.command import Completion, Status
 from mpio_fuse.scsi.opcodes import OpCode
 from mpio_fuse.scsi.reservation_key import ReservationKey
 from mpio_fuse.scsi.sense import SenseKey
-from mpio_fuse.scsi.sense_codes import I_T_NEXUS_LOSS
+from mpio_fuse.scsi.sense_codes import CAPACITY_DATA_HAS_CHANGED, I_T_NEXUS_LOSS
 from mpio_fuse.scsi.wire import Fields
 from mpio_fuse.target.access import command_key, conflicts
 from mpio_fuse.target.dispatch import TRANSFERS, handler_of
@@ -95,6 +95,24 @@ class LogEntry:
     answer: Answer | None
 
 
+@attrs.define
+class Interference:
+    """The next ``count`` commands of that kind end like this on arrival: BUSY, an access state, a broken disk."""
+
+    ending: Ending
+    count: int | None = 1
+    opcode: int | None = None
+    nexus: Nexus | None = None
+
+    def strikes(self, nexus: Nexus, cdb: bytes) -> bool:
+        """Whether it ends this command; counts it."""
+        if self.count == 0 or self.opcode not in {None, cdb[0]} or self.nexus not in {None, nexus}:
+            return False
+        if self.count is not None:
+            self.count -= 1
+        return True
+
+
 @attrs.define(eq=False)
 class Task:
     """A command that arrived.  ``answer`` is there once it ended, unless it was aborted in silence."""
@@ -139,6 +157,7 @@ class LogicalUnitModel:
         self.state: State = new_state(quirks, identity or Identity(serial), medium)
         self.tasks: list[Task] = []
         self.log: list[LogEntry] = []
+        self.interferences: list[Interference] = []
 
     @property
     def quirks(self) -> Quirks:
@@ -163,6 +182,8 @@ class LogicalUnitModel:
     def arrive(self, nexus: Nexus, cdb: bytes, data_out: bytes = b"") -> Task:
         """A command comes in and is checked; what is refused has ended when this returns."""
         self.attach(nexus)
+        if not cdb:
+            raise UsageError("a CDB has at least one byte")
         fields = Fields("CDB", cdb)
         task = Task(self, Request(nexus, fields, bytes(data_out), self.state.next_step()))
         holder = self.persistent.holder
@@ -236,6 +257,25 @@ class LogicalUnitModel:
         for nexus in self.persistent.nexuses if announced else ():
             self._attend(nexus, POWER_ON)
 
+    def interfere(
+        self,
+        ending: Ending,
+        *,
+        count: int | None = 1,
+        opcode: int | None = None,
+        nexus: Nexus | None = None,
+    ) -> Interference:
+        """Let commands end another way; ``count`` None: until ``interferences`` no longer holds it."""
+        interference = Interference(ending, count, opcode, nexus)
+        self.interferences.append(interference)
+        return interference
+
+    def resize(self, blocks: int) -> None:
+        """The logical unit grows or shrinks, and says so (SBC-3 4.8)."""
+        self.medium.blocks = blocks
+        for nexus in self.persistent.nexuses:
+            self._attend(nexus, CAPACITY_DATA_HAS_CHANGED)
+
     def pending_attentions(self, nexus: Nexus) -> tuple[tuple[int, int], ...]:
         """The unit attentions that wait for this nexus, without reporting them."""
         return self.state.attentions.pending(attention_port(nexus, self.quirks))
@@ -251,6 +291,9 @@ class LogicalUnitModel:
         self.state.attentions.establish(attention_port(nexus, self.quirks), code)
 
     def _check(self, nexus: Nexus, cdb: bytes) -> None:
+        for interference in self.interferences:
+            if interference.strikes(nexus, cdb):
+                raise Refusal(interference.ending)
         checks = [self._check_attention, self._check_reservations]
         if self.quirks.conflict_before_attention:
             checks.reverse()
@@ -258,14 +301,14 @@ class LogicalUnitModel:
             check(nexus, cdb)
 
     def _check_attention(self, nexus: Nexus, cdb: bytes) -> None:
-        if cdb[:1] and cdb[0] in REPORTS_NO_ATTENTION:
+        if cdb[0] in REPORTS_NO_ATTENTION:
             return
         code = self.state.attentions.report(attention_port(nexus, self.quirks))
         if code is not None:
             raise Refusal(check_condition(SenseKey.UNIT_ATTENTION, code))
 
     def _check_reservations(self, nexus: Nexus, cdb: bytes) -> None:
-        if cdb and self.state.scsi2.refuses(nexus, cdb):
+        if self.state.scsi2.refuses(nexus, cdb):
             raise Refusal(RESERVATION_CONFLICT)
         where = self.persistent.situation_of(nexus)
         if where is not None and conflicts(self.quirks.conflicts, cdb, where):

@@ -47,6 +47,10 @@ class Medium:
     block_size_bytes: int
     blocks: int
     has_volatile_cache: bool = True
+    bad_blocks: set[int] = attrs.Factory(set)
+    """Blocks that cannot be read; writing one makes it good again."""
+
+    is_write_protected: bool = False
     history: list[MediumAccess] = attrs.Factory(list)
     _stable: dict[int, bytes] = attrs.Factory(dict)
     _cache: dict[int, bytes] = attrs.Factory(dict)
@@ -56,8 +60,13 @@ class Medium:
         wanted = range(lba, lba + blocks)
         return b"".join(self._cache.get(at) or self._stable.get(at, zeros) for at in wanted)
 
+    def first_bad_block(self, lba: int, blocks: int) -> int | None:
+        """The first of these blocks that cannot be read."""
+        return min((at for at in self.bad_blocks if lba <= at < lba + blocks), default=None)
+
     def write(self, lba: int, data: bytes, *, fua: bool = False) -> None:
         size = self.block_size_bytes
+        self.bad_blocks.difference_update(range(lba, lba + len(data) // size))
         written = {lba + at: data[at * size : (at + 1) * size] for at in range(len(data) // size)}
         if self.has_volatile_cache and not fua:
             self._cache.update(written)

@@ -23,6 +23,7 @@ from mpio_fuse.errors import TransportGone
 from mpio_fuse.scsi.command import Command, Completion, HostStatus
 from mpio_fuse.target.logical_unit import Answer, LogicalUnitModel, Task
 from mpio_fuse.target.nexus import Nexus
+from mpio_fuse.transport.data_phase import data_phase_of
 from mpio_fuse.transport.simulated_link import Fault, Link, Loss
 
 MAXIMUM_TRANSFER_BYTES = 1 << 20
@@ -32,12 +33,19 @@ MAXIMUM_IN_FLIGHT = 16
 
 @attrs.define(eq=False)
 class _Carriage:
-    """One command under way.  ``completion`` None when given back: the transport is gone."""
+    """One command under way.  ``completion`` None when given back: the transport is gone.
+
+    ``data`` keeps the caller's buffer from moving until then, as the layers below a real transport do.
+    """
 
     command: Command
     nexus: Nexus
+    data: memoryview
     data_out: bytes
     given_back: trio.Event = attrs.Factory(trio.Event)
+    caller: trio.Event = attrs.Factory(trio.Event)
+    """Wakes the caller: when it is given back, or the transport is gone."""
+
     completion: Completion | None = None
     is_abandoned: bool = False
 
@@ -87,11 +95,12 @@ class SimulatedTransport:
         await trio.lowlevel.checkpoint_if_cancelled()
         if self._is_gone:
             raise self._gone()
-        carriage = _Carriage(command, self.nexus, bytes(command.data_out))
+        phase = data_phase_of(command, self._max_transfer_bytes)
+        carriage = _Carriage(command, self.nexus, memoryview(phase.data), bytes(command.data_out))
         self._queue.append(carriage)
         self._start_queued()
         try:
-            await carriage.given_back.wait()
+            await carriage.caller.wait()
         except trio.Cancelled:
             self._abandon(carriage)
             raise
@@ -107,11 +116,12 @@ class SimulatedTransport:
         """The node is deleted: every call ends with `TransportGone` from now on; what is under way travels on."""
         self._is_gone = True
         waiting = [*self._queue, *self._under_way]
+        for carriage in self._queue:
+            carriage.data.release()
         self._queue.clear()
-        self._under_way = [carriage for carriage in self._under_way if carriage.is_abandoned]
         for carriage in waiting:
-            if not carriage.is_abandoned:
-                carriage.given_back.set()
+            carriage.is_abandoned = True
+            carriage.caller.set()
 
     def log_in_again(self, isid: str | None = None) -> Nexus:
         """A new session takes the place of this one, and the old one's commands die with it."""
@@ -128,11 +138,13 @@ class SimulatedTransport:
         if self._is_starting:
             return
         self._is_starting = True
-        while self._queue and len(self._under_way) < self._max_in_flight:
-            carriage = self._queue.popleft()
-            self._under_way.append(carriage)
-            self._start(carriage)
-        self._is_starting = False
+        try:
+            while self._queue and len(self._under_way) < self._max_in_flight:
+                carriage = self._queue.popleft()
+                self._under_way.append(carriage)
+                self._start(carriage)
+        finally:
+            self._is_starting = False
 
     def _start(self, carriage: _Carriage) -> None:
         """What nothing delays is over when this returns, so that the order of arrival is the order of effect."""
@@ -149,26 +161,28 @@ class SimulatedTransport:
     def _abandon(self, carriage: _Carriage) -> None:
         if carriage in self._queue:
             self._queue.remove(carriage)
+            carriage.data.release()
         carriage.is_abandoned = True
 
     def _deliver(self, carriage: _Carriage, answer: Answer) -> None:
         """The answer came; a late one finds its carriage given back, and its buffer no longer lent."""
         if carriage not in self._under_way:
             return
-        buffer = carriage.command.data_in
-        length_bytes = 0 if buffer is None else len(buffer)
+        length_bytes = len(carriage.data) if carriage.command.data_in is not None else 0
         completion = answer.completion(length_bytes)
-        if buffer is not None:
-            received = length_bytes - completion.residual_bytes
-            memoryview(buffer)[:received] = answer.data_in[:received]
+        received = length_bytes - completion.residual_bytes
+        if received:
+            carriage.data[:received] = answer.data_in[:received]
         self._give_back(carriage, completion)
 
     def _give_back(self, carriage: _Carriage, completion: Completion) -> None:
         if carriage not in self._under_way:
             return
         self._under_way.remove(carriage)
+        carriage.data.release()
         carriage.completion = completion
         carriage.given_back.set()
+        carriage.caller.set()
         self._start_queued()
 
     async def _carry(self, carriage: _Carriage, fault: Fault | None) -> None:
