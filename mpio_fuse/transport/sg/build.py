@@ -131,10 +131,11 @@ static int mpio_harvest(int fd, struct mpio_completion *out, int room)
         struct sg_io_hdr header;
         memset(&header, 0, sizeof header);
         ssize_t got = read(fd, &header, sizeof header);
-        int problem = got < 0 ? errno : 0;
-        if (problem == EINTR && header.interface_id != 'S')
+        int problem = got < 0 ? errno : got == sizeof header ? 0 : EIO;
+        bool answered = header.interface_id == 'S' && (got < 0 || problem == 0);
+        if (!answered && problem == EINTR)
             continue;
-        if (header.interface_id != 'S')
+        if (!answered)
             return count ? count : problem == EAGAIN ? 0 : -(problem ? problem : EIO);
         struct mpio_completion *answer = &out[count++];
         answer->tag = (uintptr_t)header.usr_ptr;

@@ -67,6 +67,11 @@ class NodeFacts:
     max_bytes: int
     max_segments: int
 
+    @property
+    def host(self) -> int:
+        """The number of the SCSI host: for iSCSI, of the session."""
+        return self.address[0]
+
 
 @attrs.frozen
 class Answer:

@@ -18,7 +18,6 @@ import trio
 from mpio_fuse.errors import TransportGone
 from mpio_fuse.scsi.command import Command, Completion
 from mpio_fuse.transport.data_phase import DataPhase
-from mpio_fuse.transport.sg import native
 
 THREADS = 4
 """Enough for a check, a reservation command and two that hang."""
@@ -42,7 +41,7 @@ class PassThroughLane:
         self,
         fd: int,
         gone_error: Callable[[], TransportGone],
-        run: PassThrough = native.pass_through,
+        run: PassThrough,
     ) -> None:
         self._fd = fd
         self._gone_error = gone_error

@@ -14,6 +14,10 @@ ended; one read(2) takes one answer and copies its data straight into the caller
 Everything runs in the trio thread, and **there is no await between a decision and its effect**: not between
 the check for a gone device and the write, nor between the write and the entry in the table.
 
+*Slots and tags.*  Sixteen slots, because the driver keeps sixteen commands for each open file.  And a share of the
+SCSI host's tags, which all its LUNs have in common: with none left the write **sleeps** until one is free, O_NONBLOCK
+or not.  An iSCSI session is one SCSI host of some 128 tags; hung, with nine busy LUNs, it would stop this process.
+
 *Pinning.*  The driver copies data-out and the CDB during the write, and writes data-in and sense during the read.
 So what must live until the read is the data-in buffer, also when its task was cancelled.  The table holds it.
 
@@ -51,12 +55,15 @@ class _InFlight:
     """A command in the driver; ``task`` is None once nobody waits for it any more."""
 
     tag: int
+    host_tag: int
     task: trio.lowlevel.Task | None
     pinned: object = None
 
 
 class QueuedLane:
     """The queue of one open node.  ``fd`` is owned from construction on and closed by the reader.
+
+    ``host_tags`` are shared by all open nodes of one SCSI host.
 
     ``on_gone`` is told, at most a few times, why no command can be sent any more; ``gone_error`` makes the error
     for a task that waits.
@@ -66,11 +73,13 @@ class QueuedLane:
         self,
         fd: int,
         queue: CommandQueue,
+        host_tags: Slots,
         on_gone: Callable[[str], None],
         gone_error: Callable[[], TransportGone],
     ) -> None:
         self._fd = fd
         self._queue = queue
+        self._host_tags = host_tags
         self._on_gone = on_gone
         self._gone_error = gone_error
         self._slots = Slots(QUEUE_DEPTH)
@@ -96,9 +105,9 @@ class QueuedLane:
             OSError: the driver did not take it.
             TransportGone: the lane refuses commands.
         """
-        slot = await self._slots.take()
+        slot = await self._slots.take(self)
         try:
-            entry = self._send(slot, command, phase)
+            entry = await self._send_tagged(slot, command, phase)
         except BaseException:
             self._slots.give_back(slot)
             raise
@@ -107,7 +116,8 @@ class QueuedLane:
     def refuse(self) -> None:
         """Take no more commands and end those that wait for a slot; what is in flight goes on."""
         self._refusing = True
-        self._slots.refuse_waiting(self._gone_error)
+        self._slots.refuse_waiting(self, self._gone_error)
+        self._host_tags.refuse_waiting(self, self._gone_error)
         self._end_reader_if_idle()
 
     def abandon_waiting(self) -> None:
@@ -122,12 +132,20 @@ class QueuedLane:
         if not self._in_flight:
             await self._reader_ended.wait()
 
+    async def _send_tagged(self, slot: int, command: Command, phase: DataPhase) -> _InFlight:
+        host_tag = await self._host_tags.take(self)
+        try:
+            return self._send(slot, host_tag, command, phase)
+        except BaseException:
+            self._host_tags.give_back(host_tag)
+            raise
+
     @trio.lowlevel.enable_ki_protection
-    def _send(self, slot: int, command: Command, phase: DataPhase) -> _InFlight:
+    def _send(self, slot: int, host_tag: int, command: Command, phase: DataPhase) -> _InFlight:
         """Submit and record, in one step that nothing can interrupt."""
         if self._refusing:
             raise self._gone_error()
-        entry = _InFlight(next(self._tags), trio.lowlevel.current_task())
+        entry = _InFlight(next(self._tags), host_tag, trio.lowlevel.current_task())
         entry.pinned = self._queue.submit(slot, entry.tag, command.cdb, phase, command.timeout_s)
         self._in_flight[slot] = entry
         return entry
@@ -167,6 +185,7 @@ class QueuedLane:
         del self._in_flight[answer.slot]
         if entry.task is not None:
             trio.lowlevel.reschedule(entry.task, outcome.Value(answer.completion))
+        self._host_tags.give_back(entry.host_tag)
         self._slots.give_back(answer.slot)
 
     def _end_reader_if_idle(self) -> None:

@@ -1,4 +1,4 @@
-"""The sixteen places of the driver's queue, handed out in order of arrival.
+"""Places in the layers below, handed out in order of arrival: the driver's queue, the SCSI host's tags.
 
 A place belongs to a command from before it is sent until the driver has given it back, also when whoever
 sent it has long been cancelled.  A freed place goes straight to the task that has waited longest, so that
@@ -17,15 +17,15 @@ class Slots:
 
     def __init__(self, count: int) -> None:
         self._free = list(range(count - 1, -1, -1))
-        self._waiting: OrderedDict[trio.lowlevel.Task, None] = OrderedDict()
+        self._waiting: OrderedDict[trio.lowlevel.Task, object] = OrderedDict()
 
-    async def take(self) -> int:
+    async def take(self, owner: object) -> int:
         """Wait for a place; first come, first served.  Checks for cancellation, and always before taking."""
         await trio.lowlevel.checkpoint_if_cancelled()
         if self._free:
             return self._free.pop()
         task = trio.lowlevel.current_task()
-        self._waiting[task] = None
+        self._waiting[task] = owner
 
         def leave_queue(_raise_cancel: Callable[[], object]) -> trio.lowlevel.Abort:
             del self._waiting[task]
@@ -42,8 +42,8 @@ class Slots:
         else:
             self._free.append(slot)
 
-    def refuse_waiting(self, error: Callable[[], Exception]) -> None:
-        """End every waiting `take` with an error."""
-        while self._waiting:
-            task, _ = self._waiting.popitem(last=False)
+    def refuse_waiting(self, owner: object, error: Callable[[], Exception]) -> None:
+        """End every waiting `take` of ``owner`` with an error."""
+        for task in [task for task, whose in self._waiting.items() if whose is owner]:
+            del self._waiting[task]
             trio.lowlevel.reschedule(task, outcome.Error(error()))

@@ -33,12 +33,14 @@ import trio
 from mpio_fuse.errors import TransportError, TransportGone
 from mpio_fuse.scsi.command import Command, Completion, HostStatus
 from mpio_fuse.transport.data_phase import DataPhase, data_phase_of
-from mpio_fuse.transport.sg.native import QUEUE_DEPTH, SgQueue
+from mpio_fuse.transport.sg.host_tags import host_tags_of
+from mpio_fuse.transport.sg.native import QUEUE_DEPTH, CommandQueue, SgQueue, pass_through
 from mpio_fuse.transport.sg.node import OpenNode, open_node, reserve_transfer_buffer
-from mpio_fuse.transport.sg.pass_through import PassThroughLane
+from mpio_fuse.transport.sg.pass_through import PassThrough, PassThroughLane
 from mpio_fuse.transport.sg.queued import QueuedLane
 from mpio_fuse.transport.sg.refusals import Refusal, next_step, refusal_of
 from mpio_fuse.transport.sg.routing import Lane, lane_of
+from mpio_fuse.transport.sg.slots import Slots
 
 _PAUSES_S = (0.001, 0.005, 0.025, 0.125, 0.5)
 
@@ -46,15 +48,22 @@ _PAUSES_S = (0.001, 0.005, 0.025, 0.125, 0.5)
 class SgTransport:
     """A `mpio_fuse.transport.contract.Transport` on an open sg node.  Made by `open_sg`."""
 
-    def __init__(self, device_node: str, node: OpenNode) -> None:
+    def __init__(
+        self,
+        device_node: str,
+        node: OpenNode,
+        queue: CommandQueue,
+        host_tags: Slots,
+        run_pass_through: PassThrough = pass_through,
+    ) -> None:
         self._name = device_node
         self._facts = node.facts
         self._max_transfer_bytes = node.max_transfer_bytes
         self._gone: str | None = None
         self._queued = QueuedLane(
-            node.queue_fd, SgQueue(node.queue_fd), on_gone=self._vanish, gone_error=self._gone_error
+            node.queue_fd, queue, host_tags, on_gone=self._vanish, gone_error=self._gone_error
         )
-        self._pass_through = PassThroughLane(node.control_fd, gone_error=self._gone_error)
+        self._pass_through = PassThroughLane(node.control_fd, self._gone_error, run_pass_through)
         self._queued.start()
 
     @property
@@ -151,6 +160,7 @@ async def open_sg(device_node: str) -> SgTransport:
     """
     node = open_node(device_node)
     reserve_transfer_buffer(node)
-    transport = SgTransport(device_node, node)
+    host_tags = host_tags_of(node.facts.host)
+    transport = SgTransport(device_node, node, SgQueue(node.queue_fd), host_tags)
     await trio.lowlevel.checkpoint()
     return transport
