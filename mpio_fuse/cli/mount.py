@@ -75,13 +75,12 @@ def _serve(
     from mpio_fuse.daemon.main import Plan, run  # noqa: PLC0415
 
     logs.configure(settings.log.level.upper(), json=settings.log.format == "json")
-    plan = Plan(place, devices, settings, key)
+    is_brief = isinstance(readiness, Pipe) and settings.log.file is None
+    brief_log = control.endpoint(place).log if is_brief else None
     try:
-        run(plan, assemble, readiness)
+        run(Plan(place, devices, settings, key, brief_log), assemble, readiness)
     except BaseException as error:
-        if isinstance(readiness, Pipe):
-            status, lines = error_lines(error)
-            readiness.fail(lines, status)
+        status, lines = error_lines(error)
+        if isinstance(readiness, Pipe) and readiness.fail(lines, status) and brief_log is not None:
+            brief_log.unlink(missing_ok=True)  # whoever started us says it all
         raise
-    if isinstance(readiness, Pipe) and settings.log.file is None:
-        control.endpoint(place).log.unlink(missing_ok=True)  # it ended well: nothing to read there

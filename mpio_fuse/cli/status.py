@@ -12,6 +12,7 @@ from mpio_fuse.cli.sizes import size_text
 from mpio_fuse.daemon import control
 from mpio_fuse.errors import MpioError
 
+_WIDE = 1000
 _OWNERS = {"none": "none", "ours": "ours", "unknown": "not read yet"}
 
 
@@ -26,7 +27,8 @@ def status(lun: str | None, *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"daemons": daemons}, indent=2))
         return
-    console = Console(soft_wrap=True, highlight=False)
+    # Of a table that is too wide, the terminal breaks lines; rich would cut the device nodes' names.
+    console = Console(width=_WIDE, highlight=False)
     for daemon in daemons:
         _show_daemon(console, daemon)
 

@@ -46,4 +46,5 @@ def _clear(place: Path, end: control.Endpoint) -> None:
     if not was_dead and not was_left:
         hint = "'mpio-fuse status' shows what is"
         raise MpioError(f"{place}: not mounted by mpio-fuse", hint=hint)
-    click.echo(f"{place}: the daemon had crashed; cleared what it left", err=True)
+    log = f"; its log is {end.log}" if end.log.exists() else ""
+    click.echo(f"{place}: the daemon had crashed; cleared what it left{log}", err=True)

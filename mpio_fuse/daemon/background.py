@@ -44,6 +44,9 @@ def start(
     except _Died:
         what = f"the daemon died while starting (exit status {process.wait()})"
         raise MpioError(what, hint=f"see {log_file}, or start it with --foreground") from None
+    except (MpioError, ExceptionGroup):
+        process.wait()  # it has told all, and is ending
+        raise
     except BaseException:
         process.terminate()
         process.wait()

@@ -76,12 +76,16 @@ Assemble = Callable[[Sequence[str], Config, ReservationKey], Awaitable[Assembly]
 
 @attrs.frozen
 class Plan:
-    """What one daemon is to do.  ``nodes`` empty: all this host has."""
+    """What one daemon is to do.
+
+    ``nodes`` empty: all this host has.  ``brief_log``: a log to remove when all has ended well.
+    """
 
     mountpoint: Path
     nodes: tuple[str, ...]
     config: Config
     key: ReservationKey
+    brief_log: Path | None = None
 
 
 def run(plan: Plan, assemble: Assemble, readiness: Readiness) -> None:
@@ -101,6 +105,8 @@ def run(plan: Plan, assemble: Assemble, readiness: Readiness) -> None:
         mountpoint.prepare(plan.mountpoint)
         tuning.protect_process()
         trio.run(_Daemon(plan, assemble, readiness, place).serve)
+        if plan.brief_log is not None:
+            plan.brief_log.unlink(missing_ok=True)
     finally:
         lock.release()
 

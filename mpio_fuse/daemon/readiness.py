@@ -46,10 +46,12 @@ class Pipe:
         self._tell({"ready": True})
         self._close()
 
-    def fail(self, errors: Sequence[str], status: int) -> None:
-        """Starting has failed; nothing is told when the daemon was ready already."""
+    def fail(self, errors: Sequence[str], status: int) -> bool:
+        """Starting has failed.  False, and nothing is told, when the daemon was ready already."""
+        was_listening = self._fd is not None
         self._tell({"errors": list(errors), "status": status})
         self._close()
+        return was_listening
 
     def _tell(self, message: dict[str, object]) -> None:
         if self._fd is None:

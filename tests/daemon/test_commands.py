@@ -1,0 +1,265 @@
+"""mount, status, unmount, as somebody at a terminal has them; the LUNs are in memory, FUSE is real."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+
+from mpio_fuse.cli import main
+from mpio_fuse.daemon import background
+
+HERE = (sys.executable, "-m", "tests.daemon.serve_memory")
+
+
+@attrs.frozen
+class Terminal:
+    """A mountpoint, a run directory of its own, and what was said."""
+
+    root: Path
+    capture: pytest.CaptureFixture[str]
+
+    def run(self, *arguments: object) -> int:
+        return main.run([str(one) for one in arguments])
+
+    def said(self) -> tuple[str, str]:
+        """What went to stdout and to stderr since the last look."""
+        return tuple(self.capture.readouterr())  # type: ignore[return-value] # it has two members
+
+    def status(self) -> dict[str, Any]:
+        self.said()
+        assert self.run("status", "--json") == 0
+        (daemon,) = json.loads(self.said()[0])["daemons"]
+        return dict(daemon)
+
+
+@pytest.fixture
+def terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Terminal]:
+    monkeypatch.setattr(background.start, "__defaults__", (HERE,))
+    root = tmp_path / "mnt"
+    root.mkdir()
+    with tempfile.TemporaryDirectory(prefix="mpio-") as run_directory:  # a socket's name is short
+        monkeypatch.setenv("MPIO_FUSE_RUN_DIR", run_directory)
+        yield Terminal(root, capsys)
+        main.run(["unmount", "--force", str(root)])
+        capsys.readouterr()
+        assert not os.path.ismount(root)
+        assert os.listdir(run_directory) == []  # noqa: PTH208 - it is a text here
+
+
+def test_mount_returns_once_the_tree_is_usable_and_unmount_once_it_is_gone(
+    terminal: Terminal,
+) -> None:
+    assert terminal.run("mount", terminal.root) == 0
+    assert (terminal.root / "naa.1").stat().st_size == 4 << 20
+    assert terminal.run("unmount", terminal.root) == 0
+    assert list(terminal.root.iterdir()) == []
+    assert terminal.said() == ("", "")
+    assert terminal.run("mount", terminal.root) == 0
+
+
+def test_status_shows_the_lun_to_people_and_programs(terminal: Terminal) -> None:
+    terminal.run("mount", terminal.root, "--key", "0xabc")
+    daemon = terminal.status()
+    assert (daemon["mountpoint"], daemon["key"]) == (str(terminal.root), "0x0000000000000abc")
+    (lun,) = daemon["luns"]
+    assert (lun["name"], lun["reservation"]["owner"], lun["fenced"]) == ("naa.1", "ours", False)
+    assert lun["underpaths"][0]["bytes_read"] == 4096
+    assert terminal.run("status", "naa.1") == 0
+    text = terminal.said()[0]
+    for part in ("naa.1  4 MiB", "key 0x0000000000000abc", "/dev/sg0", "4 KiB", "opens: 1"):
+        assert part in text
+
+
+def test_status_names_who_has_a_file_open(terminal: Terminal) -> None:
+    terminal.run("mount", terminal.root)
+    with (terminal.root / "naa.1").open("rb"):
+        (lun,) = terminal.status()["luns"]
+        opener = {"pid": os.getpid(), "uid": os.getuid(), "options": "DEFAULT"}
+        assert lun["openers"] == [opener]
+
+
+def test_status_of_another_lun_fails(terminal: Terminal) -> None:
+    terminal.run("mount", terminal.root)
+    assert terminal.run("status", "naa.9") == 1
+    assert "no daemon serves a LUN naa.9; served: naa.1" in terminal.said()[1]
+
+
+def test_status_without_a_daemon_fails(terminal: Terminal) -> None:
+    assert terminal.run("status") == 1
+    assert "no daemon is running" in terminal.said()[1]
+
+
+def test_unmount_says_who_keeps_it_busy_and_goes_on_serving(terminal: Terminal) -> None:
+    terminal.run("mount", terminal.root)
+    lun = terminal.root / "naa.1"
+    with lun.open("rb"):
+        assert terminal.run("unmount", terminal.root) == 1
+        error = terminal.said()[1]
+        assert f"busy, 1 open file of naa.1 (by process {os.getpid()})" in error
+        assert lun.read_bytes() == bytes(4 << 20)
+
+
+def test_lazy_unmount_ends_with_the_last_close(terminal: Terminal) -> None:
+    terminal.run("mount", terminal.root)
+    pid = terminal.status()["pid"]
+    with (terminal.root / "naa.1").open("rb") as opened:
+        assert terminal.run("unmount", "--lazy", terminal.root) == 0
+        assert "ends when 1 open file is closed" in terminal.said()[0]
+        assert list(terminal.root.iterdir()) == []
+        assert opened.read(4) == bytes(4)
+        gone = os.pidfd_open(pid)
+    os.waitid(os.P_PIDFD, gone, os.WEXITED)
+    os.close(gone)
+
+
+@contextmanager
+def cut_off(lun: Path) -> Iterator[None]:
+    """Have a LUN open and written to while its daemon ends: reading and closing it then fail."""
+    fd = os.open(lun, os.O_RDWR)
+    os.pwrite(fd, b"x", 0)
+    yield
+    with pytest.raises(OSError, match=r"not connected|aborted"):
+        os.pread(fd, 1 << 20, 1 << 20)
+    with pytest.raises(OSError, match=r"not connected|aborted"):
+        os.close(fd)
+
+
+def test_forced_unmount_fails_the_open_files(terminal: Terminal) -> None:
+    terminal.run("mount", terminal.root)
+    with cut_off(terminal.root / "naa.1"):
+        assert terminal.run("unmount", "--force", terminal.root) == 0
+
+
+def test_the_plain_umount_ends_the_daemon_too(terminal: Terminal) -> None:
+    terminal.run("mount", terminal.root)
+    gone = os.pidfd_open(terminal.status()["pid"])
+    subprocess.run(["umount", str(terminal.root)], check=True)
+    os.waitid(os.P_PIDFD, gone, os.WEXITED)
+    os.close(gone)
+    assert terminal.run("status") == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_ends_the_foreground_daemon_in_order(
+    terminal: Terminal, number: signal.Signals
+) -> None:
+    command = [*HERE, "mount", str(terminal.root), "--foreground"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        while "mounted" not in process.stderr.readline():
+            assert process.poll() is None
+        with cut_off(terminal.root / "naa.1"):
+            process.send_signal(number)
+            log = process.stderr.read()
+        assert process.wait() == 0
+    assert "ended" in log
+    assert list(terminal.root.iterdir()) == []
+
+
+def test_a_killed_daemons_leftovers_are_cleared_by_the_next_mount(terminal: Terminal) -> None:
+    terminal.run("mount", terminal.root)
+    with cut_off(terminal.root / "naa.1"):
+        _kill(terminal)
+        assert terminal.run("status") == 1
+        assert terminal.run("mount", terminal.root) == 0
+        assert (terminal.root / "naa.1").read_bytes() == bytes(4 << 20)
+    assert terminal.status()["mountpoint"] == str(terminal.root)
+
+
+def test_a_killed_daemons_leftovers_are_cleared_by_unmount(terminal: Terminal) -> None:
+    terminal.run("mount", terminal.root)
+    _kill(terminal)
+    assert terminal.run("unmount", terminal.root) == 0
+    assert "the daemon had crashed; cleared what it left; its log is" in terminal.said()[1]
+    _drop_logs()
+    assert terminal.run("unmount", terminal.root) == 1
+    assert "not mounted by mpio-fuse" in terminal.said()[1]
+
+
+def _kill(terminal: Terminal) -> None:
+    pid = terminal.status()["pid"]
+    gone = os.pidfd_open(pid)
+    os.kill(pid, signal.SIGKILL)
+    os.waitid(os.P_PIDFD, gone, os.WEXITED)
+    os.close(gone)
+
+
+def test_a_lun_left_out_is_a_warning(terminal: Terminal) -> None:
+    assert terminal.run("mount", terminal.root, "refused") == 0
+    warning = terminal.said()[1]
+    assert warning.splitlines() == [
+        "mpio-fuse: warning: left out: naa.2: no underpath could be registered; check the cabling"
+    ]
+    assert terminal.run("status") == 0
+    assert "left out: naa.2" in terminal.said()[0]
+
+
+def test_no_lun_at_all_is_an_error(terminal: Terminal) -> None:
+    assert terminal.run("mount", terminal.root, "alone") == 1
+    assert terminal.said()[1].splitlines() == [
+        "mpio-fuse: naa.2: no underpath could be registered; check the cabling"
+    ]
+
+
+def test_a_daemon_that_dies_while_starting_is_an_error(terminal: Terminal) -> None:
+    assert terminal.run("mount", terminal.root, "dies") == 1
+    assert "the daemon died while starting (exit status -9)" in terminal.said()[1]
+    _drop_logs()
+
+
+def _drop_logs() -> None:
+    """What is kept of a daemon that crashed is of no more use here."""
+    for file in Path(os.environ["MPIO_FUSE_RUN_DIR"]).glob("*.log"):
+        file.unlink()
+
+
+def test_an_alias_names_the_file(terminal: Terminal, tmp_path: Path) -> None:
+    file = tmp_path / "mpio-fuse.toml"
+    file.write_text('[luns."naa.1"]\nalias = "database"\n')
+    assert terminal.run("mount", "--config", file, terminal.root) == 0
+    assert [entry.name for entry in terminal.root.iterdir()] == ["database"]
+    assert terminal.run("status", "naa.1") == 0
+
+
+def test_bad_mountpoints_are_one_line_each(terminal: Terminal, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    terminal.run("mount", terminal.root)
+    terminal.said()
+    for place, words in (
+        (tmp_path / "nothing", "No such file or directory"),
+        (file, "not a directory"),
+        (terminal.root, "busy, served by process"),
+        (Path("/proc"), "busy, proc (proc) is mounted there"),
+    ):
+        assert terminal.run("mount", place) == 1
+        (line,) = terminal.said()[1].splitlines()
+        assert words in line
+        assert str(place) in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--key", "0"], "key 0 cannot be registered"),
+        (["--key", "xyz"], "'xyz' is not a reservation key"),
+        (["--config", "/nonexistent.toml"], "/nonexistent.toml: no such configuration file"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_status_2(
+    terminal: Terminal, arguments: list[str], words: str
+) -> None:
+    assert terminal.run("mount", *arguments, terminal.root) == 2
+    (line,) = terminal.said()[1].splitlines()
+    assert words in line
