@@ -1,10 +1,11 @@
 """What a lab can contain: LUNs, hosts, and the underpaths between them.  Descriptions and reports, no actions."""
 
 import json
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, Self
 
-from attrs import asdict, field, frozen, validators
+from attrs import asdict, evolve, field, frozen, validators
 
 MIB = 1 << 20
 TARGET_NAME = "iqn.2000-01.example.mpio-fuse:array"
@@ -119,6 +120,12 @@ class FabricReport:
         return [
             node for node in self.nodes if host in (None, node.host) and lun in (None, node.lun)
         ]
+
+    def renamed(self, names: Mapping[str, tuple[str, str]]) -> Self:
+        """Give the same report with the (sg, block) names that ``names`` has for an H:C:T:L."""
+        new = (names.get(node.hctl, (node.sg, node.block)) for node in self.nodes)
+        nodes = (evolve(node, sg=sg, block=block) for node, (sg, block) in zip(self.nodes, new, strict=True))
+        return evolve(self, nodes=tuple(nodes))
 
     def environment(self) -> dict[str, str]:
         """Give shell variables: A_NODES, B_NODES, ... with the sg nodes of each host."""

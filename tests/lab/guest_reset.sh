@@ -3,7 +3,9 @@
 # one before: no process, no mount, no loop device, no file in /tmp, no reservation, no pending unit attention.
 #
 #   guest_reset.sh keep                               remember what is here now
-#   guest_reset.sh reset "NODE NODE..." "NODE..."     reset; one argument a LUN, its sg nodes (of any host)
+#   guest_reset.sh reset "H:C:T:L H:C:T:L" "..."      reset; one argument a LUN; answers one line an
+#                                                     address: H:C:T:L /dev/sgN /dev/sdX, for a disk that was
+#                                                     deleted and found again is another node
 KEPT=/run/lab-kept
 KEY=1ab
 
@@ -56,12 +58,34 @@ release() {
     sg_reset --device "${1%% *}" >/dev/null 2>&1
 }
 
-reset_lun() {
-    for N in $1; do
-        S=/sys/class/scsi_generic/${N#/dev/}/device/state
-        read -r STATE <"$S"
-        [ "$STATE" = running ] || echo running >"$S"
+# ADDRESS: puts "/dev/sgN" into NODE, and has the kernel look for the disk if it was deleted.
+find_node() {
+    D=/sys/bus/scsi/devices/$1
+    if [ ! -d "$D" ]; then
+        IFS=: read -r H C T L <<ADDRESS
+$1
+ADDRESS
+        # tcm_loop refuses: its disks come back by linking the LUN again, which is left to the test, or a new guest.
+        echo "$C $T $L" >"/sys/class/scsi_host/host$H/scan" || return
+    fi
+    for _ in 1 2 3 4 5 6 7 8 9 10; do
+        set -- "$D"/scsi_generic/sg* "$D"/block/sd*
+        [ -d "$1" ] && [ -d "$2" ] && break
+        busybox usleep 50000
     done
+    [ -d "$2" ] || return
+    read -r STATE <"$D/state" && [ "$STATE" = running ] || echo running >"$D/state"
+    NODE=/dev/${1##*/}
+    echo "${D##*/} $NODE /dev/${2##*/}"
+}
+
+reset_lun() {
+    NODES=
+    for A in $1; do
+        find_node "$A" || return
+        NODES="$NODES $NODE"
+    done
+    set -- "${NODES# }"
     FIRST=${1%% *}
     [ ! -d /sys/module/scsi_debug ] || FIRST=
     [ ! "$FIRST" ] || clear_registrations "$FIRST"
@@ -78,12 +102,12 @@ reset)
     kill_processes
     unmount_all
     for TOP in /tmp /run/mpio-fuse; do
-        # Mounted below /tmp may be the checkout: not entered.
-        [ ! -d $TOP ] || find $TOP -xdev -mindepth 1 -delete 2>/dev/null
+        # Mounted below /tmp may be the checkout: not entered.  busybox's find would delete nothing.
+        [ ! -d $TOP ] || /usr/bin/find $TOP -xdev -mindepth 1 -delete 2>/dev/null
     done
     for LUN in "$@"; do
         if ! reset_lun "$LUN"; then
-            echo "cannot reset the LUN behind $LUN:" >&2
+            echo "cannot reset the LUN at $LUN:" >&2
             busybox cat /run/lab-reset.log >&2
             exit 1
         fi

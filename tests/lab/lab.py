@@ -29,6 +29,7 @@ class Lab:
         self.fabric = fabric
         self.guest = Guest(settings)
         self._jobs: list[Job] = []
+        self._reports = 0
 
     def __enter__(self) -> Self:
         require(PROGRAMS)
@@ -51,8 +52,7 @@ class Lab:
         result = self.guest.run(f"{build} && exec {RESET_SCRIPT} keep", timeout_s=BUILD_TIMEOUT_S)
         if result.status != 0:
             raise LabError(f"the fabric could not be built: {self.fabric}\n{result.stdout}{result.stderr}")
-        self.report = FabricReport.from_json((self.guest.work / REPORT_FILE).read_text())
-        self.environment = {"LAB_FABRIC": f"{GUEST_WORK}/{REPORT_FILE}", **self.report.environment()}
+        self._take_report(FabricReport.from_json((self.guest.work / REPORT_FILE).read_text()))
 
     def nodes(self, host: str, lun: int | None = None) -> list[str]:
         """Give the sg nodes ("/dev/sg3") of host ``host``, by LUN and then by underpath."""
@@ -109,8 +109,19 @@ class Lab:
         for job in self._jobs:
             job.kill()
         self._jobs = []
-        luns = [" ".join(node.sg for node in self.report.select(lun=spec.number)) for spec in self.fabric.luns]
+        luns = [" ".join(node.hctl for node in self.report.select(lun=spec.number)) for spec in self.fabric.luns]
         result = self.guest.run([str(RESET_SCRIPT), "reset", *luns])
         if result.status != 0:
             raise GuestDiedError(f"a test left the lab in a state it does not come back from\n{result.stderr}")
+        names = {hctl: (sg, block) for hctl, sg, block in map(str.split, result.stdout.splitlines())}
+        self._take_report(self.report.renamed(names))
 
+    def _take_report(self, report: FabricReport) -> None:
+        if self._reports and report == self.report:
+            return
+        self.report = report
+        # A new file each time: the guest would not notice that one it knows has changed.
+        self._reports += 1
+        name = f"fabric-{self._reports}.json"
+        (self.guest.work / name).write_text(report.to_json())
+        self.environment = {"LAB_FABRIC": f"{GUEST_WORK}/{name}", **report.environment()}
