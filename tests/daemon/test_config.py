@@ -1,0 +1,132 @@
+"""The configuration file."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from mpio_fuse.daemon import config
+from mpio_fuse.daemon.config import Config, LogConfig, LunConfig, Timeouts, load
+from mpio_fuse.errors import MpioError, UsageError
+from mpio_fuse.fs.attributes import Ownership
+from mpio_fuse.scsi.reservation_key import ReservationKey
+
+FULL = """
+key = "0x123abc"
+mode = "640"
+user = 7
+group = "root"
+allow_other = false
+forced_open_group = 12
+standby = "unregistered"
+bypass = ["naa.9"]
+
+[timeouts]
+io = 5
+control = 2.5
+stop = 1
+
+[log]
+level = "debug"
+format = "json"
+file = "/var/log/x"
+
+[luns."naa.1"]
+alias = "database"
+
+[luns."naa.2"]
+"""
+
+
+def _written(tmp_path: Path, text: str) -> Path:
+    file = tmp_path / "mpio-fuse.toml"
+    file.write_text(text)
+    return file
+
+
+def test_every_key_is_read(tmp_path: Path) -> None:
+    assert load(_written(tmp_path, FULL)) == Config(
+        key=ReservationKey.parse("123abc"),
+        ownership=Ownership(mode=0o640, uid=7, gid=0),
+        allow_other=False,
+        force_group=12,
+        standby="unregistered",
+        bypass=frozenset({"naa.9"}),
+        timeouts=Timeouts(5, 2.5, 1),
+        log=LogConfig("debug", "json", Path("/var/log/x")),
+        luns={"naa.1": LunConfig("database"), "naa.2": LunConfig()},
+    )
+
+
+def test_an_empty_file_is_the_default(tmp_path: Path) -> None:
+    assert load(_written(tmp_path, "")) == Config()
+
+
+def test_the_example_in_the_documentation_is_valid(tmp_path: Path) -> None:
+    assert config.__doc__ is not None
+    example = config.__doc__.partition("::\n")[2].replace("operators", "root")
+    assert load(_written(tmp_path, example.replace("//", "#"))).lun("naa.6001405...").alias
+
+
+def test_the_default_file_may_be_missing_but_not_one_that_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    missing = tmp_path / "nothing.toml"
+    monkeypatch.setattr(config, "DEFAULT_FILE", missing)
+    assert load(None) == Config()
+    with pytest.raises(UsageError, match=r"nothing\.toml: no such configuration file"):
+        load(missing)
+
+
+def test_files_belong_to_root_and_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    assert Config().ownership.mode == 0o660
+    assert (Config().ownership.uid, Config().allow_other) == (0, True)
+
+
+def test_of_an_unprivileged_daemon_they_belong_to_its_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(os, "getegid", lambda: 1001)
+    assert Config().ownership == Ownership(uid=1000, gid=1001)
+    assert Config().allow_other is False
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("keys = 1", r"toml: unknown key 'keys'; known keys: allow_other, "),
+        ("[timeouts]\nread = 1", r"toml \[timeouts\]: unknown key 'read'; known keys: control, io"),
+        ('[luns."naa.1"]\nname = "x"', r"toml \[luns\] \[naa\.1\]: unknown key 'name'"),
+        ('key = "0"', "key: key 0 cannot be registered"),
+        ("key = 12", "key: 12 is not a text"),
+        ("mode = 0o1777", "mode: 1023 is not a mode such as 0o660"),
+        ('mode = "rw"', "mode: 'rw' is not a mode"),
+        ('group = "no-such-group"', "group: this host has no group 'no-such-group'"),
+        ("user = -1", "user: -1 is not a text"),
+        ("allow_other = 1", "allow_other: 1 is neither true nor false"),
+        ('standby = "maybe"', "standby: 'maybe' is none of registered, unregistered"),
+        ('bypass = "naa.1"', "bypass: 'naa.1' is not a list"),
+        ("timeouts = 1", "timeouts: 1 is not a table"),
+        ("[timeouts]\nio = 0", r"\[timeouts\]: io: 0 is not a number of seconds"),
+        ("[timeouts]\nio = nan", r"\[timeouts\]: io: nan is not a number of seconds"),
+        ('[log]\nlevel = "loud"', r"\[log\]: level: 'loud' is none of debug"),
+        ('[luns."naa.1"]\nalias = "a/b"', "alias: 'a/b' is not a plain file name"),
+        ('[luns."naa.1"]\nalias = ".ext"', r"alias: '\.ext' is not a plain file name"),
+        ("key =", "not TOML"),
+    ],
+)
+def test_what_is_wrong_is_said_with_file_and_key(tmp_path: Path, text: str, error: str) -> None:
+    with pytest.raises(UsageError, match=error) as refused:
+        load(_written(tmp_path, text))
+    assert str(refused.value).startswith(str(tmp_path))
+
+
+def test_two_luns_cannot_share_an_alias(tmp_path: Path) -> None:
+    text = '[luns."naa.1"]\nalias = "x"\n[luns."naa.2"]\nalias = "x"\n'
+    with pytest.raises(UsageError, match=r"naa\.2.*'x' is the alias of naa\.1 too"):
+        load(_written(tmp_path, text))
+
+
+def test_a_file_that_cannot_be_read_is_no_usage_error(tmp_path: Path) -> None:
+    with pytest.raises(MpioError, match="cannot be read: Is a directory"):
+        load(tmp_path)
