@@ -1,0 +1,1 @@
+"""Underpaths, health, running procedures, fencing, the data path: from an open file to SCSI commands."""

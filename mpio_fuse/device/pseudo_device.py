@@ -116,7 +116,7 @@ class PseudoDevice:
         self._changing = trio.Lock()
         self._gate = Gate()
         self._log = log.bind(lun=self.name)
-        self._registrar = Registrar(self.name, self.underpaths, settings, self._note_attention)
+        self._registrar = Registrar(self.name, self.underpaths, settings, self.note_attention)
         self.recovery = DeviceRecovery(
             self.name,
             logical_unit.wwid,
@@ -157,6 +157,19 @@ class PseudoDevice:
     def block_size_bytes(self) -> int:
         """The logical block size; 0 while it is not known."""
         return self._geometry.block_size_bytes if self._geometry else 0
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a handle has a grant that stands."""
+        return self._grant is not None
+
+    async def read_state(self) -> ReserveState:
+        """Keys and reservation as the array has them now.
+
+        Raises:
+            NoUsableUnderpath: no underpath answers.
+        """
+        return await self._registrar.read_state()
 
     def snapshot(self) -> DeviceSnapshot:
         """The state as it is known; sends nothing and never waits."""
@@ -229,6 +242,23 @@ class PseudoDevice:
                     await Runner(self._registrar).run(unregister(reserved=False))
             for underpath in self.underpaths:
                 await underpath.transport.aclose()
+
+    async def readmit(self, underpath: Underpath) -> bool:
+        """Register an underpath that answers again, if it may be; whether it carries data now.
+
+        Raises:
+            MpioError: the state could not be read, or (`Fenced`) the device is not ours any more.
+        """
+        async with self._changing:
+            if not await self.recovery.is_same_disk(underpath):
+                return False
+            async with self._gate.closed(self.settings.control_timeout_s):
+                underpath.suspicion = None
+                if self._grant is not None:
+                    return await self.recovery.readmit_gated(self._grant, underpath)
+                if self.settings.standby == "unregistered" and not self._retain:
+                    return False
+                return await self._registrar.register(underpath, ignore_existing=True)
 
     # -- open and close
 
@@ -361,7 +391,7 @@ class PseudoDevice:
         self._log.warning("fenced", reservation=reservation.owner, holder=str(reservation.holder))
         self.on_fenced()
 
-    def _note_attention(self, underpath: Underpath, verdict: Verdict, what: str) -> None:
+    def note_attention(self, underpath: Underpath, verdict: Verdict, what: str) -> None:
         """A unit attention met by a control command: the array tells it once, so it must not be lost."""
         self._log.info("unit attention", underpath=underpath.name, sense=what)
         if verdict is not Verdict.RETRY_HERE:
@@ -380,7 +410,7 @@ class PseudoDevice:
         for underpath in self.underpaths:
             if underpath.registered:
                 timeout_s = self.settings.control_timeout_s
-                capacity = await read_capacity(underpath, timeout_s, self._note_attention)
+                capacity = await read_capacity(underpath, timeout_s, self.note_attention)
                 if capacity is not None:
                     return capacity
         raise NoUsableUnderpath("READ CAPACITY fails on every underpath", lun=self.name)

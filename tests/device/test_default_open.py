@@ -1,0 +1,175 @@
+"""The default open end to end on the simulated disk: Figures 5, 7, 11, 12 and 6 as commands."""
+
+import errno
+
+import pytest
+
+from mpio_fuse.errors import OpenRefused
+from mpio_fuse.target.logical_unit import LogicalUnitModel
+from mpio_fuse.target.quirks import TGT
+from tests.device.world import KEYS, World, stamp
+
+
+async def test_configuring_registers_every_underpath_and_reserves_nothing() -> None:
+    world = World()
+    await world.host("a")
+    assert world.keys == [KEYS["a"]] * 2
+    assert world.holder is None
+
+
+async def test_the_first_open_reserves_and_the_last_close_releases() -> None:
+    world = World()
+    host = await world.host("a")
+    first = await host.device.open()
+    assert world.holder == KEYS["a"]
+    second = await host.device.open()
+    await first.aclose()
+    assert world.holder == KEYS["a"]
+    await second.aclose()
+    assert world.holder is None
+    assert world.keys == [KEYS["a"]] * 2  # a standby stays registered
+
+
+async def test_what_is_written_is_read_and_both_underpaths_carry_it() -> None:
+    world = World()
+    host = await world.host("a")
+    handle = await host.device.open()
+    for number in range(8):
+        await handle.write(number * 4096, stamp(f"block {number}"))
+    for number in range(8):
+        assert bytes(await handle.read(number * 4096, 4096)) == stamp(f"block {number}")
+    for underpath in host.device.underpaths:
+        assert underpath.counters.writes == 4
+        assert underpath.counters.reads == 4
+        assert underpath.counters.bytes_written == 4 * 4096
+    await handle.aclose()
+
+
+async def test_another_host_is_refused_with_eio_until_the_close() -> None:
+    world = World()
+    a, b = await world.host("a"), await world.host("b")
+    handle = await a.device.open()
+    with pytest.raises(OpenRefused, match=f"reserved by key {KEYS['a']}") as refusal:
+        await b.device.open()
+    assert refusal.value.errno == errno.EIO
+    await handle.write(0, stamp("from a"))
+    await handle.aclose()
+    handle = await b.device.open()
+    assert bytes(await handle.read(0, 4096)) == stamp("from a")
+    await handle.aclose()
+
+
+async def test_a_refused_standby_sends_no_data_command() -> None:
+    """Type 6 would let it: its registration stands.  The device is what does not."""
+    world = World()
+    a, b = await world.host("a"), await world.host("b")
+    await a.device.open()
+    world.model.log.clear()
+    with pytest.raises(OpenRefused):
+        await b.device.open()
+    assert not {"READ", "WRITE"} & {line.split()[1] for line in world.sent(b)}
+
+
+async def test_an_unregistered_standby_leaves_nothing_at_the_array() -> None:
+    world = World()
+    a = await world.host("a", standby="unregistered")
+    assert world.keys == []
+    handle = await a.device.open()
+    assert world.keys == [KEYS["a"]] * 2
+    b = await world.host("b", standby="unregistered")
+    with pytest.raises(OpenRefused):
+        await b.device.open()
+    assert world.keys == [KEYS["a"]] * 2
+    await handle.aclose()
+    assert world.keys == []
+
+
+async def test_the_size_is_learnt_although_another_host_holds_the_disk() -> None:
+    """LIO answers READ CAPACITY with a conflict to who is not registered."""
+    world = World()
+    a = await world.host("a")
+    await a.device.open()
+    b = await world.host("b")
+    assert b.device.logical_unit.capacity is None
+    assert b.device.size_bytes == a.device.size_bytes == 64 << 20
+
+
+async def test_unmounting_takes_every_registration_back() -> None:
+    world = World()
+    host = await world.host("a")
+    await host.device.remove()
+    assert world.keys == []
+
+
+async def test_unmounting_with_an_open_file_flushes_and_releases_first() -> None:
+    world = World()
+    host = await world.host("a")
+    handle = await host.device.open()
+    await handle.write(0, stamp("kept"))
+    assert world.model.medium.unsynchronized_blocks == 8
+    await host.device.remove()
+    assert world.model.medium.unsynchronized_blocks == 0
+    assert (world.holder, world.keys) == (None, [])
+    sent = [line.split()[1] for line in world.sent(host)]
+    assert sent.index("SYNCHRONIZE_CACHE") < sent.index("RELEASE")
+
+
+async def test_after_a_crash_our_own_reservation_is_found_kept_and_released_by_the_close() -> None:
+    world = World()
+    crashed = await world.host("a")
+    await crashed.device.open()
+    again = await world.host("a")  # the same nexuses: a new daemon on the same host
+    assert world.holder == KEYS["a"]
+    handle = await again.device.open()
+    assert "RESERVE" not in {line.split()[1] for line in world.sent(again)}
+    await handle.write(0, stamp("new life"))
+    await handle.aclose()
+    assert world.holder is None
+
+
+async def test_the_close_releases_on_the_nexus_that_holds_whichever_it_is() -> None:
+    """Trap 12: RELEASE by another registrant is GOOD and does nothing."""
+    world = World()
+    crashed = await world.host("a")
+    crashed.links[0].go_down()
+    await crashed.device.open()  # the reservation is on underpath 2
+    crashed.links[0].come_up()
+    again = await world.host("a")
+    handle = await again.device.open()
+    await handle.aclose()
+    assert world.holder is None
+    assert [line for line in world.sent(again) if "RELEASE" in line] == ["a1 RELEASE", "a2 RELEASE"]
+
+
+async def test_tgt_runs_the_same_story() -> None:
+    world = World(LogicalUnitModel(TGT))
+    a, b = await world.host("a"), await world.host("b")
+    handle = await a.device.open()
+    with pytest.raises(OpenRefused):
+        await b.device.open()
+    await handle.write(0, stamp("tgt"))
+    await handle.aclose()
+    handle = await b.device.open()
+    assert bytes(await handle.read(0, 4096)) == stamp("tgt")
+    await handle.aclose()
+
+
+async def test_one_dead_underpath_does_not_keep_the_disk_from_opening() -> None:
+    world = World()
+    host = await world.host("a")
+    host.links[0].go_down()
+    handle = await host.device.open()
+    await handle.write(0, stamp("over the other"))
+    assert host.device.underpaths[1].counters.writes == 1
+    await handle.aclose()
+    assert world.holder is None
+
+
+async def test_with_every_underpath_dead_the_open_is_eio_and_says_why() -> None:
+    world = World()
+    host = await world.host("a")
+    for link in host.links:
+        link.go_down()
+    with pytest.raises(OpenRefused, match=r"a1: .*NO_CONNECT.*a2: ") as refusal:
+        await host.device.open()
+    assert refusal.value.errno == errno.EIO
