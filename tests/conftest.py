@@ -1,5 +1,6 @@
 pytest_plugins = [
     "pytester",
+    "tests.lab.plugin",
     "tests.rules.examples",
     "tests.rules.logs",
     "tests.rules.skips",

@@ -45,12 +45,26 @@ def size_bytes(text: str) -> int:
 
 def _add_fabric_options(parser: argparse.ArgumentParser) -> None:
     kinds = [kind.value for kind in FabricKind]
-    parser.add_argument("--fabric", choices=kinds, default="iscsi", help="what carries commands (default: iscsi)")
+    parser.add_argument(
+        "--fabric", choices=kinds, default="iscsi", help="what carries commands (default: iscsi)"
+    )
     parser.add_argument("--hosts", type=int, default=2, metavar="N", help="default: 2")
-    parser.add_argument("--underpaths", type=int, default=2, metavar="N", help="of each host to each LUN (default: 2)")
-    parser.add_argument("--luns", type=int, default=1, metavar="N", help="numbered from 1 (default: 1)")
-    parser.add_argument("--size", type=size_bytes, default=64 * MIB, metavar="BYTES", help="of a LUN (default: 64M)")
-    parser.add_argument("--block-size", type=int, choices=(512, 4096), default=512, help="of a LUN (default: 512)")
+    parser.add_argument(
+        "--underpaths",
+        type=int,
+        default=2,
+        metavar="N",
+        help="of each host to each LUN (default: 2)",
+    )
+    parser.add_argument(
+        "--luns", type=int, default=1, metavar="N", help="numbered from 1 (default: 1)"
+    )
+    parser.add_argument(
+        "--size", type=size_bytes, default=64 * MIB, metavar="BYTES", help="of a LUN (default: 64M)"
+    )
+    parser.add_argument(
+        "--block-size", type=int, choices=(512, 4096), default=512, help="of a LUN (default: 512)"
+    )
     parser.add_argument(
         "--memory", type=size_bytes, default=1 << 30, metavar="BYTES",
         help="of the guest; LUNs and files in it live in its memory (default: 1G)",
@@ -60,13 +74,22 @@ def _add_fabric_options(parser: argparse.ArgumentParser) -> None:
 def make_parser() -> argparse.ArgumentParser:
     """Make the parser of ``scripts/lab``'s arguments."""
     raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser("scripts/lab", description=DESCRIPTION, epilog=EPILOG, formatter_class=raw)
+    parser = argparse.ArgumentParser(
+        "scripts/lab", description=DESCRIPTION, epilog=EPILOG, formatter_class=raw
+    )
     commands = parser.add_subparsers(dest="mode", required=True, metavar="run|shell")
     run = commands.add_parser("run", help="run a command and pass on its output and exit status",
                               description=DESCRIPTION, epilog=EPILOG, formatter_class=raw)  # fmt: skip
     _add_fabric_options(run)
-    run.add_argument("--timeout", type=float, default=600.0, metavar="S", help="limit in seconds (default: 600)")
-    run.add_argument("command", nargs="+", metavar="COMMAND", help="one word is bash text, several a command line")
+    run.add_argument(
+        "--timeout", type=float, default=600.0, metavar="S", help="limit in seconds (default: 600)"
+    )
+    run.add_argument(
+        "command",
+        nargs="+",
+        metavar="COMMAND",
+        help="one word is bash text, several a command line",
+    )
     shell = commands.add_parser("shell", help="an interactive shell",
                                 description=DESCRIPTION, formatter_class=raw)  # fmt: skip
     _add_fabric_options(shell)
@@ -108,7 +131,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(str(error))
     try:
         with lab:
-            return run_shell(lab) if options.mode == "shell" else _run(lab, options.command, options.timeout)
+            return (
+                run_shell(lab)
+                if options.mode == "shell"
+                else _run(lab, options.command, options.timeout)
+            )
     except GuestTimeoutError:
         print(f"lab: killed at the limit of {options.timeout:g} s", file=sys.stderr)
         return EXIT_TIMEOUT

@@ -1,7 +1,6 @@
 """What a lab can contain: LUNs, hosts, and the underpaths between them.  Descriptions and reports, no actions."""
 
 import json
-from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, Self
 
@@ -68,7 +67,9 @@ class Fabric:
         block_size_bytes: int = 512,
     ) -> Self:
         """Describe a fabric of ``luns`` equal LUNs, numbered from 1."""
-        specs = tuple(LunSpec(number, size_bytes, block_size_bytes) for number in range(1, luns + 1))
+        specs = tuple(
+            LunSpec(number, size_bytes, block_size_bytes) for number in range(1, luns + 1)
+        )
         return cls(kind=FabricKind(kind), hosts=hosts, underpaths=underpaths, luns=specs)
 
     @property
@@ -121,11 +122,20 @@ class FabricReport:
             node for node in self.nodes if host in (None, node.host) and lun in (None, node.lun)
         ]
 
-    def renamed(self, names: Mapping[str, tuple[str, str]]) -> Self:
-        """Give the same report with the (sg, block) names that ``names`` has for an H:C:T:L."""
-        new = (names.get(node.hctl, (node.sg, node.block)) for node in self.nodes)
-        nodes = (evolve(node, sg=sg, block=block) for node, (sg, block) in zip(self.nodes, new, strict=True))
-        return evolve(self, nodes=tuple(nodes))
+    def addresses_by_lun(self) -> list[str]:
+        """Give each LUN's addresses (H:C:T:L), as guest_reset.sh wants them."""
+        return [
+            " ".join(node.hctl for node in self.select(lun=spec.number))
+            for spec in self.fabric.luns
+        ]
+
+    def renamed_by(self, text: str) -> Self:
+        """Give the report with the node names of guest_reset.sh's answer: lines of H:C:T:L, sg node, block device."""
+        names = {hctl: (sg, block) for hctl, sg, block in map(str.split, text.splitlines())}
+        new = [(node, *names[node.hctl]) for node in self.nodes]
+        return evolve(
+            self, nodes=tuple(evolve(node, sg=sg, block=block) for node, sg, block in new)
+        )
 
     def environment(self) -> dict[str, str]:
         """Give shell variables: A_NODES, B_NODES, ... with the sg nodes of each host."""

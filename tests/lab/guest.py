@@ -129,7 +129,9 @@ class Job:
         With ``sink`` output is passed on as it appears, both streams in small pieces.
         """
         poll_s = OUTPUT_POLL_S if sink else None
-        if not self.guest.wait_until(lambda: self.status is not None, timeout_s, poll_s, self._passer(sink)):
+        if not self.guest.wait_until(
+            lambda: self.status is not None, timeout_s, poll_s, self._passer(sink)
+        ):
             self.kill()
             raise GuestTimeoutError(
                 f"still running in the guest after {timeout_s:g} s: {self.command}\n{self._output_tail()}"
@@ -144,10 +146,14 @@ class Job:
         def seen() -> bool:
             return text in self.stdout or text in self.stderr
 
-        ended = self.guest.wait_until(lambda: seen() or self.status is not None, timeout_s, OUTPUT_POLL_S)
+        ended = self.guest.wait_until(
+            lambda: seen() or self.status is not None, timeout_s, OUTPUT_POLL_S
+        )
         if not seen():
             what = "ended" if ended else f"ran {timeout_s:g} s"
-            raise LabError(f"{what} without writing {text!r}: {self.command}\n{self._output_tail()}")
+            raise LabError(
+                f"{what} without writing {text!r}: {self.command}\n{self._output_tail()}"
+            )
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the command (its process alone, not its children)."""
@@ -190,7 +196,10 @@ class Guest:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.stop()
 
@@ -216,7 +225,9 @@ class Guest:
         try:
             ready = self.wait_until(lambda: self._ready, timeout_s)
             if not ready:
-                raise GuestDiedError(f"the guest did not boot in {timeout_s:g} s\n{self.console_tail()}")
+                raise GuestDiedError(
+                    f"the guest did not boot in {timeout_s:g} s\n{self.console_tail()}"
+                )
         except BaseException:
             self.stop()
             raise
@@ -260,9 +271,13 @@ class Guest:
         text = command if isinstance(command, str) else shlex.join(command)
         job = Job(self, len(self._jobs) + 1, text)
         lines = [f"echo $$ >{GUEST_WORK}/{job.number}.pid"]
-        lines += [f"export {name}={shlex.quote(value)}" for name, value in (environment or {}).items()]
+        lines += [
+            f"export {name}={shlex.quote(value)}" for name, value in (environment or {}).items()
+        ]
         lines += [f"cd {shlex.quote(cwd)} || exit"] if cwd else []
-        lines.append(f"exec bash -c {shlex.quote(text)}" if isinstance(command, str) else f"exec {text}")
+        lines.append(
+            f"exec bash -c {shlex.quote(text)}" if isinstance(command, str) else f"exec {text}"
+        )
         (self.work / f"{job.number}.sh").write_text("\n".join(lines) + "\n")
         (self.work / f"{job.number}.in").write_bytes(stdin)
         self._jobs[str(job.number)] = job
@@ -280,7 +295,9 @@ class Guest:
         sink: OutputSink | None = None,
     ) -> Result:
         """Run ``command`` to its end, whatever its exit status; see `spawn` and `Job.wait`."""
-        return self.spawn(command, environment=environment, cwd=cwd, stdin=stdin).wait(timeout_s, sink)
+        return self.spawn(command, environment=environment, cwd=cwd, stdin=stdin).wait(
+            timeout_s, sink
+        )
 
     def start_shell(self, script: str) -> None:
         """Run shell text ``script`` on the guest's second serial line, whose other end is ``shell_line``."""
@@ -374,11 +391,20 @@ class Guest:
         shutil.copy(HERE / "guest_init.sh", self.work / "init")
         (self.work / "init").chmod(0o755)
 
-    def _start_supervisor(self, cpu: int, lines: Sequence[socket.socket]) -> subprocess.Popen[bytes]:
+    def _start_supervisor(
+        self, cpu: int, lines: Sequence[socket.socket]
+    ) -> subprocess.Popen[bytes]:
         control, shell = (line.fileno() for line in lines)
         fds = (control, shell, *self.settings.fds)
         command = isolate(kernel_command(self.settings, self.work, control, shell), self.work)
-        wrapper = [sys.executable, "-I", "-S", str(HERE / "supervisor.py"), str(self.work), str(cpu)]
+        wrapper = [
+            sys.executable,
+            "-I",
+            "-S",
+            str(HERE / "supervisor.py"),
+            str(self.work),
+            str(cpu),
+        ]
         with (self.work / "console").open("wb") as console:
             supervisor = subprocess.Popen(  # noqa: S603
                 [*wrapper, ",".join(map(str, fds)), *command],
@@ -387,7 +413,10 @@ class Guest:
                 stderr=console,
                 pass_fds=fds,
                 start_new_session=True,
-                env={"PATH": prerequisites.SEARCH_PATH, "TMPDIR": memory_directory(self.settings.memory_bytes, self.work)},
+                env={
+                    "PATH": prerequisites.SEARCH_PATH,
+                    "TMPDIR": memory_directory(self.settings.memory_bytes, self.work),
+                },
             )
         self._group = _read_group(supervisor.stdout)
         return supervisor

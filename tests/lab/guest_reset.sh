@@ -5,7 +5,7 @@
 #   guest_reset.sh keep                               remember what is here now
 #   guest_reset.sh reset "H:C:T:L H:C:T:L" "..."      reset; one argument a LUN; answers one line an
 #                                                     address: H:C:T:L /dev/sgN /dev/sdX, for a disk that was
-#                                                     deleted and found again is another node
+#                                                     deleted and found again is another node#   guest_reset.sh luns "H:C:T:L..." "..."            only the part of reset that concerns the LUNs
 KEPT=/run/lab-kept
 KEY=1ab
 
@@ -95,6 +95,16 @@ reset_lun() {
     ready "$1"
 }
 
+reset_luns() {
+    for LUN in "$@"; do
+        if ! reset_lun "$LUN"; then
+            echo "cannot reset the LUN at $LUN:" >&2
+            busybox cat /run/lab-reset.log >&2
+            exit 1
+        fi
+    done
+}
+
 case $1 in
 keep) keep ;;
 reset)
@@ -105,12 +115,10 @@ reset)
         # Mounted below /tmp may be the checkout: not entered.  busybox's find would delete nothing.
         [ ! -d $TOP ] || /usr/bin/find $TOP -xdev -mindepth 1 -delete 2>/dev/null
     done
-    for LUN in "$@"; do
-        if ! reset_lun "$LUN"; then
-            echo "cannot reset the LUN at $LUN:" >&2
-            busybox cat /run/lab-reset.log >&2
-            exit 1
-        fi
-    done
+    reset_luns "$@"
+    ;;
+luns)
+    shift
+    reset_luns "$@"
     ;;
 esac

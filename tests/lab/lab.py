@@ -42,7 +42,10 @@ class Lab:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.guest.stop()
 
@@ -51,7 +54,9 @@ class Lab:
         build = f"python -m tests.lab.build {GUEST_WORK}/{FABRIC_FILE} {GUEST_WORK}/{REPORT_FILE}"
         result = self.guest.run(f"{build} && exec {RESET_SCRIPT} keep", timeout_s=BUILD_TIMEOUT_S)
         if result.status != 0:
-            raise LabError(f"the fabric could not be built: {self.fabric}\n{result.stdout}{result.stderr}")
+            raise LabError(
+                f"the fabric could not be built: {self.fabric}\n{result.stdout}{result.stderr}"
+            )
         self._take_report(FabricReport.from_json((self.guest.work / REPORT_FILE).read_text()))
 
     def nodes(self, host: str, lun: int | None = None) -> list[str]:
@@ -75,8 +80,12 @@ class Lab:
         """Start ``command`` in the background: bash text, or the words of a command line."""
         variables = {**self.environment, **(environment or {})}
         job = self.guest.spawn(command, environment=variables, cwd=cwd, stdin=stdin)
-        self._jobs = [job, *(other for other in self._jobs if other.status is None)]
+        self._jobs = [job, *self.running_jobs()]
         return job
+
+    def running_jobs(self) -> list[Job]:
+        """Give the commands that have been started and, as far as is known, not ended."""
+        return [job for job in self._jobs if job.status is None]
 
     def run(  # noqa: PLR0913 (all by name)
         self,
@@ -89,9 +98,13 @@ class Lab:
         sink: OutputSink | None = None,
     ) -> Result:
         """Run ``command`` to its end and give its exit status and output; ``.check()`` it where it must succeed."""
-        return self.spawn(command, environment=environment, cwd=cwd, stdin=stdin).wait(timeout_s, sink)
+        return self.spawn(command, environment=environment, cwd=cwd, stdin=stdin).wait(
+            timeout_s, sink
+        )
 
-    def python(self, *arguments: str, timeout_s: float = DEFAULT_TIMEOUT_S, stdin: bytes = b"") -> Result:
+    def python(
+        self, *arguments: str, timeout_s: float = DEFAULT_TIMEOUT_S, stdin: bytes = b""
+    ) -> Result:
         """Run the project's Python, as in ``lab.python("-c", "print(1)")``."""
         return self.run(["python", *arguments], timeout_s=timeout_s, stdin=stdin)
 
@@ -106,15 +119,14 @@ class Lab:
 
         Raises an error, and the guest is of no more use, if that cannot be done.
         """
-        for job in self._jobs:
+        for job in self.running_jobs():
             job.kill()
-        self._jobs = []
-        luns = [" ".join(node.hctl for node in self.report.select(lun=spec.number)) for spec in self.fabric.luns]
-        result = self.guest.run([str(RESET_SCRIPT), "reset", *luns])
+        result = self.guest.run([str(RESET_SCRIPT), "reset", *self.report.addresses_by_lun()])
         if result.status != 0:
-            raise GuestDiedError(f"a test left the lab in a state it does not come back from\n{result.stderr}")
-        names = {hctl: (sg, block) for hctl, sg, block in map(str.split, result.stdout.splitlines())}
-        self._take_report(self.report.renamed(names))
+            raise GuestDiedError(
+                f"a test left the lab in a state it does not come back from\n{result.stderr}"
+            )
+        self._take_report(self.report.renamed_by(result.stdout))
 
     def _take_report(self, report: FabricReport) -> None:
         if self._reports and report == self.report:

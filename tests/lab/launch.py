@@ -57,12 +57,20 @@ def can_unshare() -> bool:
 def hidden_directories() -> list[str]:
     """Give the directories the guest must see although they lie below one that is empty in it."""
     needed = {PROJECT_ROOT, Path(sys.prefix), Path(sys.base_prefix)}
-    hidden = [path for path in needed if any(path.is_relative_to(top) for top in HIDDEN_DIRECTORIES)]
+    hidden = [
+        path for path in needed if any(path.is_relative_to(top) for top in HIDDEN_DIRECTORIES)
+    ]
     # One inside another comes with it.
-    return sorted(str(path) for path in hidden if not any(path != p and path.is_relative_to(p) for p in hidden))
+    return sorted(
+        str(path)
+        for path in hidden
+        if not any(path != p and path.is_relative_to(p) for p in hidden)
+    )
 
 
-def kernel_command(settings: GuestSettings, work: Path, control_fd: int, shell_fd: int) -> list[str]:
+def kernel_command(
+    settings: GuestSettings, work: Path, control_fd: int, shell_fd: int
+) -> list[str]:
     """Give the User Mode Linux command line; ``work/init`` becomes its PID 1."""
     return [
         find_program(UML_KERNEL) or UML_KERNEL,
@@ -121,7 +129,15 @@ def claim_cpu() -> tuple[int, socket.socket | None]:
 
 def environment_script() -> str:
     """Give shell text that sets the environment of every command in the guest."""
-    search = [f"{sys.prefix}/bin", "/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"]
+    search = [
+        f"{sys.prefix}/bin",
+        "/usr/local/sbin",
+        "/usr/local/bin",
+        "/usr/sbin",
+        "/usr/bin",
+        "/sbin",
+        "/bin",
+    ]
     variables = {
         "PATH": ":".join(search),
         "HOME": "/root",

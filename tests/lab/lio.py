@@ -23,7 +23,9 @@ def _make_disk(spec: LunSpec) -> rtslib.FileIOStorageObject:
     backing = LUN_DIRECTORY / spec.name
     with backing.open("wb") as file:
         file.truncate(spec.size_bytes)
-    disk = rtslib.FileIOStorageObject(spec.name, str(backing), spec.size_bytes, wwn=spec.serial, write_back=True)
+    disk = rtslib.FileIOStorageObject(
+        spec.name, str(backing), spec.size_bytes, wwn=spec.serial, write_back=True
+    )
     if spec.block_size_bytes != 512:
         disk.set_attribute("block_size", str(spec.block_size_bytes))
     return disk
@@ -75,7 +77,9 @@ def build_iscsi(fabric: Fabric) -> None:
 
 def _make_loop(number: int, disks: Disks) -> tuple[int, str]:
     """Make one loopback target, which is one SCSI host of the kernel; give that host's number and the initiator."""
-    target = rtslib.Target(rtslib.FabricModule("loopback"), f"naa.5001405{number:09x}", mode="create")
+    target = rtslib.Target(
+        rtslib.FabricModule("loopback"), f"naa.5001405{number:09x}", mode="create"
+    )
     group = rtslib.TPG(target, 1, mode="create")
     for lun, disk in disks.items():
         rtslib.LUN(group, lun, disk)
@@ -97,4 +101,6 @@ def build_loop(fabric: Fabric) -> list[Node]:
 
 
 def _loop_node(disk: sysfs.Disk, host: str, underpath: int, initiator: str) -> Node:
-    return Node(host, underpath, disk.lun, disk.sg, disk.block, disk.hctl, "loop", initiator, portal="")
+    return Node(
+        host, underpath, disk.lun, disk.sg, disk.block, disk.hctl, "loop", initiator, portal=""
+    )

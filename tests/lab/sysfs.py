@@ -61,6 +61,8 @@ def wait_for_disks(count: int) -> list[Disk]:
     deadline_s = time.monotonic() + LIMIT_S
     while len(disks := list(_disks())) < count:
         if time.monotonic() > deadline_s:
-            raise TimeoutError(f"{len(disks)} disks instead of {count} after {LIMIT_S:g} s: {disks}")
+            raise TimeoutError(
+                f"{len(disks)} disks instead of {count} after {LIMIT_S:g} s: {disks}"
+            )
         time.sleep(POLL_S)
     return disks

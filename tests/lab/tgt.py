@@ -33,7 +33,14 @@ def build(fabric: Fabric) -> None:
     _start()
     for underpath in range(1, fabric.underpaths):
         # A second portal on tgtd's command line would be ignored.
-        _tgtadm("--mode", "portal", "--op", "new", "--param", f"portal={portal_address(underpath)}:{PORT}")
+        _tgtadm(
+            "--mode",
+            "portal",
+            "--op",
+            "new",
+            "--param",
+            f"portal={portal_address(underpath)}:{PORT}",
+        )
     _tgtadm("--mode", "target", "--op", "new", "--tid", "1", "-T", TARGET_NAME)
     for spec in fabric.luns:
         backing = LUN_DIRECTORY / spec.name
