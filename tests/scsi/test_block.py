@@ -84,6 +84,7 @@ def test_ranges_that_no_cdb_can_say_are_refused(lba: int, length_bytes: int) -> 
         ("01 00 00 00 00 00 00 00", None),
         ("41 02 00 00 00 00 00 00", 0x102),
         ("00 01 00 02 00 00 00 00", None),
+        ("81 01 00 00 00 00 00 00", None),
         ("c1 01 00 00 00 00 00 00", None),
     ],
 )

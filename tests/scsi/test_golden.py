@@ -291,6 +291,11 @@ SENT = {
     ("lio", "inquiry"): inquiry.inquiry(),
     ("lio", "vpd_83"): inquiry.inquiry_vpd(0x83),
     ("lio", "capacity_16"): capacity.read_capacity_16(),
+    ("lio", "vpd_b0"): inquiry.inquiry_vpd(vpd.VpdPage.BLOCK_LIMITS),
+    ("lio", "luns"): report_luns.report_luns(),
+    ("lio", "port_groups"): target_port_groups.report_target_port_groups(),
+    ("lio", "port_groups_extended"): target_port_groups.report_target_port_groups(extended=True),
+    ("lio", "capabilities"): pr_in.report_capabilities(),
     ("lio", "keys"): pr_in.read_keys(),
     ("lio", "reservation"): pr_in.read_reservation(),
     ("lio", "write_fua"): block.write(0, bytes(512), 512, fua=True),
@@ -315,3 +320,13 @@ def test_sg_persist_is_read_right() -> None:
     cdb, parameters = sent_by_sg_persist("register_spec_i_pt")
     assert len(cdb) == 10
     assert len(parameters) == int.from_bytes(cdb[5:9], "big") == 72
+
+
+def test_codes_are_the_standards() -> None:
+    """SPC-4 tables 279 and 608, typed here a second time."""
+    states = target_port_groups.AccessState
+    assert [state.value for state in states] == [0, 1, 2, 3, 4, 0xE, 0xF]
+    assert [kind.value for kind in vpd.DesignatorType] == list(range(10))
+    assert [kind.value for kind in vpd.Association] == [0, 1, 2, 3]
+    assert [page.value for page in vpd.VpdPage] == [0x00, 0x80, 0x83, 0xB0, 0xB1]
+    assert [key.value for key in sense.SenseKey] == list(range(16))

@@ -260,3 +260,25 @@ def test_a_disk_that_is_not_there_is_no_disk() -> None:
     for peripheral in (0x20, 0x7F, 0x05, 0x0C):
         data[0] = peripheral
         assert not inquiry.decode_inquiry(data).is_connected_disk
+
+
+def test_a_small_answer_claims_nothing_that_only_the_large_one_says() -> None:
+    ours = capacity.decode_read_capacity_10(bytes.fromhex("00 00 00 ff 00 00 02 00"))
+    assert ours == capacity.Capacity(
+        last_lba=255,
+        block_size_bytes=512,
+        physical_exponent=0,
+        lowest_aligned_lba=0,
+        is_protected=False,
+        is_provisioned=False,
+        reads_zeros=False,
+    )
+    assert ours.physical_block_size_bytes == 512
+
+
+def test_of_two_groups_the_one_with_the_port_has_its_state() -> None:
+    first, second = "00 00 00 01 00 00 00 01 00 00 00 01", "02 00 00 02 00 00 00 01 00 00 00 02"
+    ours = target_port_groups.decode_target_port_groups(bytes.fromhex("00000018" + first + second))
+    assert ours.state_of_port(1) is target_port_groups.AccessState.ACTIVE_OPTIMIZED
+    assert ours.state_of_port(2) is target_port_groups.AccessState.STANDBY
+    assert ours.transition_time_s is None
