@@ -32,10 +32,10 @@ from mpio_fuse.device.underpath import Underpath, UnderpathState
 from mpio_fuse.errors import DecodeError, NoUsableUnderpath
 from mpio_fuse.reserve.procedure import Outcome
 from mpio_fuse.scsi import pr_in, pr_out
-from mpio_fuse.scsi.command import Command, Completion, Status, received
+from mpio_fuse.scsi.command import Command, Completion, received
 from mpio_fuse.scsi.pr_types import PrType
 from mpio_fuse.scsi.reservation_key import ZERO_KEY, ReservationKey
-from mpio_fuse.scsi.verdict import Verdict, describe, judge
+from mpio_fuse.scsi.verdict import describe, is_answer_lost
 
 log = structlog.get_logger(__name__)
 
@@ -150,7 +150,7 @@ class Registrar:
             command = pr_out.reserve(self.key, TYPE)
             completion = await self._issue(underpath, command)
             self._log.debug("reserve", underpath=underpath.name, answer=describe(completion))
-            if not completion.is_good and not _is_lost(completion):
+            if not completion.is_good and not is_answer_lost(completion):
                 return Outcome.REFUSED
             if not completion.is_good:
                 self._fail(underpath, f"{command.name}: {describe(completion)}")
@@ -222,9 +222,9 @@ class Registrar:
         command = pr_out.preempt_and_abort(self.key, victim, TYPE)
         completion = await self._issue(underpath, command)
         self._log.info("preempt and abort", underpath=underpath.name, answer=describe(completion))
-        if not completion.is_good and not _is_lost(completion):
+        if not completion.is_good and not is_answer_lost(completion):
             return False
-        if _is_lost(completion):
+        if is_answer_lost(completion):
             self._fail(underpath, f"{command.name}: {describe(completion)}")
         after = await self.read_state()
         took = after.is_held_by(self.key) or (
@@ -281,11 +281,3 @@ class Registrar:
         if underpath.state is not UnderpathState.REMOVED:
             underpath.state = UnderpathState.DOWN
         self._log.info("underpath down", underpath=underpath.name, cause=cause)
-
-
-def _is_lost(completion: Completion) -> bool:
-    """Whether nobody can tell if the command took effect."""
-    return completion.status != Status.RESERVATION_CONFLICT and judge(completion) in (
-        Verdict.RETRY_ELSEWHERE,
-        Verdict.RETRY_HERE,
-    )
