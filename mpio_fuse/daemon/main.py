@@ -170,8 +170,6 @@ class _Daemon:
         try:
             mount = mountpoint.mounted_at(self.plan.mountpoint)
             self.device = mount.device if mount else None
-            if self.device:
-                tuning.widen_mount(self.device)
             await self._serve_requests(fs)
         finally:
             # Requests that nobody answers any more fail from here on, so that detaching waits for none of them.
@@ -184,8 +182,7 @@ class _Daemon:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(fs.drop_stale_caches)
                 nursery.start_soon(self._end_when_asked, fs, serving)
-                log.info("mounted", mountpoint=str(self.plan.mountpoint))
-                self.readiness.ready()
+                nursery.start_soon(self._greet)
                 with serving:
                     await pyfuse3.main(MINIMUM_IDLE_TASKS, MAXIMUM_TASKS)
                 nursery.cancel_scope.cancel()
@@ -193,6 +190,17 @@ class _Daemon:
             self.failures.append(MpioError(f"the FUSE session broke: {group.exceptions[0]}"))
         if serving.cancelled_caught:
             log.warning("requests cut off", timeout_s=self.plan.config.timeouts.stop_s)
+
+    async def _greet(self) -> None:
+        """Say that the tree is usable, once it is: the first request ends the kernel's negotiation with us."""
+        try:
+            await trio.to_thread.run_sync(os.statvfs, self.plan.mountpoint, abandon_on_cancel=True)
+        except OSError as error:
+            log.warning("the tree cannot be reached", cause=error.strerror)
+        if self.device:
+            tuning.widen_mount(self.device)  # that negotiation would have undone it
+        log.info("mounted", mountpoint=str(self.plan.mountpoint))
+        self.readiness.ready()
 
     async def _end_when_asked(self, fs: FileSystem, serving: trio.CancelScope) -> None:
         """The stop a signal or a request asks for."""
