@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 
-import attrs
 import trio
 
 from mpio_fuse.scsi.command import Command, Completion, Status
@@ -58,6 +57,15 @@ def _completed(command: Command, reply: Reply) -> Completion:
     return Completion(residual_bytes=len(command.data_in) - len(data))
 
 
-def disk(**identity: str | int | bytes) -> LogicalUnitModel:
-    """A logical unit of 64 MiB; ``identity`` holds fields of its `Identity`."""
-    return LogicalUnitModel(identity=attrs.evolve(Identity(), **identity))
+def disk(
+    serial: str = "5eed0001",
+    *,
+    vendor: str = "ACME",
+    product: str = "Array",
+    revision: str = "9",
+    max_transfer_blocks: int = 0,
+    blocks: int = 131072,
+) -> LogicalUnitModel:
+    """A logical unit, of 64 MiB unless told otherwise."""
+    identity = Identity(serial, vendor, product, revision, max_transfer_blocks=max_transfer_blocks)
+    return LogicalUnitModel(identity=identity, blocks=blocks)
