@@ -15,24 +15,24 @@ def build(fabric: Fabric) -> list[Node]:
     # Each kind's module is imported only when asked for: importing is a good part of the time this takes.
     match fabric.kind:
         case FabricKind.ISCSI:
-            from tests.lab import initiator, lio  # noqa: PLC0415
+            from tests.lab import initiator, lio
 
             lio.load(*DISK_DRIVERS, "iscsi_target_mod", "iscsi_tcp")
             lio.build_iscsi(fabric)
             return initiator.log_in(fabric)
         case FabricKind.LOOP:
-            from tests.lab import lio  # noqa: PLC0415
+            from tests.lab import lio
 
             lio.load(*DISK_DRIVERS, "tcm_loop")
             return lio.build_loop(fabric)
         case FabricKind.TGT:
-            from tests.lab import initiator, tgt  # noqa: PLC0415
+            from tests.lab import initiator, tgt
 
             sysfs.load(*DISK_DRIVERS, "iscsi_tcp")
             tgt.build(fabric)
             return initiator.log_in(fabric)
         case FabricKind.SCSI_DEBUG:
-            from tests.lab import scsi_debug  # noqa: PLC0415
+            from tests.lab import scsi_debug
 
             sysfs.load(*DISK_DRIVERS)
             return scsi_debug.build(fabric)

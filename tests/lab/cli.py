@@ -8,7 +8,6 @@ from collections.abc import Sequence
 
 from tests.lab.errors import GuestDiedError, GuestTimeoutError, LabError
 from tests.lab.fabric import MIB, Fabric, FabricKind
-from tests.lab.guest import Command
 from tests.lab.lab import Lab
 from tests.lab.launch import GuestSettings
 from tests.lab.terminal import run_shell
@@ -100,9 +99,12 @@ def _pass_on(stream: str, data: bytes) -> None:
     os.write(1 if stream == "out" else 2, data)
 
 
+def _say(text: str) -> None:
+    sys.stderr.write(f"lab: {text}\n")
+
+
 def _run(lab: Lab, words: Sequence[str], timeout_s: float) -> int:
-    command: Command = words[0] if len(words) == 1 else words
-    job = lab.spawn(command)
+    job = lab.spawn(words[0] if len(words) == 1 else words)
     try:
         return job.wait(timeout_s, _pass_on).status
     finally:
@@ -137,11 +139,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 else _run(lab, options.command, options.timeout)
             )
     except GuestTimeoutError:
-        print(f"lab: killed at the limit of {options.timeout:g} s", file=sys.stderr)
+        _say(f"killed at the limit of {options.timeout:g} s")
         return EXIT_TIMEOUT
     except LabError as error:
         what = "the guest died" if isinstance(error, GuestDiedError) else "failed"
-        print(f"lab: {what}: {error}", file=sys.stderr)
+        _say(f"{what}: {error}")
         return EXIT_DIED
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED

@@ -56,7 +56,7 @@ class Fabric:
     luns: tuple[LunSpec, ...] = (LunSpec(1),)
 
     @classmethod
-    def of(  # noqa: PLR0913 (all by name)
+    def of(
         cls,
         *,
         kind: str = "iscsi",

@@ -2,13 +2,15 @@
 #
 #   RUN n   run /run/lab/n.sh as its own session, output to n.out and n.err, and answer "DONE n STATUS"
 #   KILL n  kill what RUN n started
+#   SIGNAL n SIGNAL
+#           send a signal to the first process of RUN n
 #   SHELL   an interactive shell on the second serial line; answer "DONE shell STATUS"
 . /run/lab/environment
 exec 3<>/dev/ttyS0
 busybox stty raw -echo <&3
 cd "$LAB_PROJECT" || exit
 echo READY >&3
-while read -r REQUEST JOB <&3; do
+while read -r REQUEST JOB SIGNAL <&3; do
     case $REQUEST in
     RUN)
         (
@@ -19,6 +21,7 @@ while read -r REQUEST JOB <&3; do
         ) &
         ;;
     KILL) busybox kill -KILL "-$(busybox cat "/run/lab/$JOB.pid")" 2>/dev/null ;;
+    SIGNAL) busybox kill "-$SIGNAL" "$(busybox cat "/run/lab/$JOB.pid")" 2>/dev/null ;;
     SHELL)
         (
             exec 3>&-

@@ -6,18 +6,18 @@ When that pytest ends early, or a test takes too long, the test concerned fails 
 """
 
 import json
-import shlex
-import time
 from collections.abc import Iterator
 from os import PathLike
 from typing import Any
 
 import pytest
+from _pytest._code.code import TerminalRepr
+from _pytest.nodes import Node
 
 from tests.lab.errors import GuestTimeoutError, LabError
 from tests.lab.fabric import Fabric
-from tests.lab.guest import GUEST_WORK, Job
 from tests.lab.inside import EXIT_BROKEN, REPORTS_VARIABLE
+from tests.lab.job import GUEST_WORK, Job
 from tests.lab.launch import GuestSettings
 from tests.lab.pool import Pool
 
@@ -48,46 +48,40 @@ class Batch:
         """Wait until ``nodeid`` has been run, and give the reports of its phases."""
         # Tests that were never asked for (pytest stopped, or somebody took them out) are not waited for.
         self.waiting = self.waiting[self.waiting.index(nodeid) :]
-        if self._job is None:
-            self._start()
+        job, self._job = self._job or self._start(), None
         try:
-            found = self._wait(nodeid)
-        except LabError:
-            self._job = None
-            raise
+            job, found = self._wait(job, nodeid)
         finally:
             self.waiting.remove(nodeid)
+        # Without an error the same pytest goes on with the next test.
+        self._job = job
         return found
 
-    def _start(self) -> None:
+    def _start(self) -> Job:
         lab = self.pool.take(self.fabric, self.settings)
         self._starts += 1
-        self._name = f"reports-{id(self):x}-{self._starts}"
-        (lab.guest.work / f"{self._name}.args").write_text(
+        name = f"reports-{id(self):x}-{self._starts}"
+        (lab.guest.work / f"{name}.args").write_text(
             "".join(f"{nodeid}\n" for nodeid in self.waiting)
         )
-        self._file = lab.guest.work / self._name
-        command = f"python -m pytest -p no:cacheprovider @{GUEST_WORK}/{self._name}.args"
-        self._job = lab.spawn(
-            shlex.split(command), environment={REPORTS_VARIABLE: f"{GUEST_WORK}/{self._name}"}
-        )
+        self._file = lab.guest.work / name
+        command = f"python -m pytest -p no:cacheprovider @{GUEST_WORK}/{name}.args"
+        return lab.spawn(command.split(), environment={REPORTS_VARIABLE: f"{GUEST_WORK}/{name}"})
 
-    def _wait(self, nodeid: str) -> list[Report]:
-        """Wait for the teardown of ``nodeid``; starts again once if its LUNs had been left unusable by another test."""
+    def _wait(self, job: Job, nodeid: str) -> tuple[Job, list[Report]]:
+        """Wait for the teardown of ``nodeid``; starts again once if another test had left its LUNs unusable."""
         for _ in range(2):
-            job = self._job
-            assert job is not None
             if not self._poll_until_run(job, nodeid):
                 job.kill()
                 raise GuestTimeoutError(
                     f"not done in the guest after {TEST_TIMEOUT_S:g} s\n{job.stdout}"
                 )
             if found := self._finished(nodeid):
-                return found
+                return job, found
             if job.status != EXIT_BROKEN:
                 break
             self.pool.close()
-            self._start()
+            job = self._start()
         raise LabError(
             f"the pytest in the guest ended without running it\n{job.stdout}{job.stderr}"
         )
@@ -118,7 +112,6 @@ class GuestItem(pytest.Item):
     batch: Batch
 
     def runtest(self) -> None:
-        started_s = time.monotonic()
         reports = self.batch.reports(self.nodeid)
         for report in reports:
             for title, text in report["sections"]:
@@ -128,14 +121,11 @@ class GuestItem(pytest.Item):
             if report["outcome"] == "skipped":
                 pytest.skip(report["text"])
             if report["outcome"] == "failed":
-                waited_s = time.monotonic() - started_s
-                raise GuestTestFailure(
-                    f"{report['when']} failed in the guest ({waited_s:.1f} s)\n{report['text']}"
-                )
+                raise GuestTestFailure(f"{report['when']} failed in the guest\n{report['text']}")
 
     def repr_failure(
         self, excinfo: pytest.ExceptionInfo[BaseException], *_: object, **__: object
-    ) -> Any:
+    ) -> str | TerminalRepr:
         if isinstance(excinfo.value, GuestTestFailure | LabError):
             return str(excinfo.value)
         return super().repr_failure(excinfo)
@@ -143,9 +133,7 @@ class GuestItem(pytest.Item):
     def reportinfo(self) -> tuple[PathLike[str] | str, int | None, str]:
         return self.original.reportinfo()
 
-    def iter_markers_with_node(
-        self, name: str | None = None
-    ) -> Iterator[tuple[pytest.Item, pytest.Mark]]:
+    def iter_markers_with_node(self, name: str | None = None) -> Iterator[tuple[Node, pytest.Mark]]:
         for node, mark in super().iter_markers_with_node(name):
             if mark.name in MARKERS:
                 yield node, mark
@@ -154,15 +142,15 @@ class GuestItem(pytest.Item):
 def replace(
     items: list[pytest.Item], fabric: Fabric, settings: GuestSettings, pool: Pool
 ) -> list[pytest.Item]:
-    """Give ``items``, all of one fabric, with one `GuestItem` for each that is marked ``in_guest``; those come first."""
+    """Give ``items``, all of one fabric, those marked ``in_guest`` first and as `GuestItem`."""
     batch = Batch(fabric, settings, pool)
     inner = [item for item in items if item.get_closest_marker("in_guest")]
-    return [_guest_item(item, batch) for item in inner] + [
-        item for item in items if item not in inner
-    ]
+    outer = [item for item in items if item not in inner]
+    return [_guest_item(item, batch) for item in inner] + outer
 
 
 def _guest_item(item: pytest.Item, batch: Batch) -> GuestItem:
+    assert item.parent is not None
     new: GuestItem = GuestItem.from_parent(item.parent, name=item.name)
     new.original = item
     new.batch = batch

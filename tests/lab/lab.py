@@ -7,7 +7,8 @@ from typing import Self
 
 from tests.lab.errors import GuestDiedError, LabError
 from tests.lab.fabric import Fabric, FabricReport
-from tests.lab.guest import DEFAULT_TIMEOUT_S, GUEST_WORK, Command, Guest, Job, OutputSink, Result
+from tests.lab.guest import Command, Guest
+from tests.lab.job import DEFAULT_TIMEOUT_S, GUEST_WORK, Job, OutputSink, Result
 from tests.lab.launch import GuestSettings
 from tests.lab.prerequisites import require
 
@@ -30,6 +31,8 @@ class Lab:
         self.guest = Guest(settings)
         self._jobs: list[Job] = []
         self._reports = 0
+        self.report = FabricReport(fabric, ())
+        self.environment: dict[str, str] = {}
 
     def __enter__(self) -> Self:
         require(PROGRAMS)
@@ -87,7 +90,7 @@ class Lab:
         """Give the commands that have been started and, as far as is known, not ended."""
         return [job for job in self._jobs if job.status is None]
 
-    def run(  # noqa: PLR0913 (all by name)
+    def run(
         self,
         command: Command,
         *,
@@ -129,7 +132,7 @@ class Lab:
         self._take_report(self.report.renamed_by(result.stdout))
 
     def _take_report(self, report: FabricReport) -> None:
-        if self._reports and report == self.report:
+        if report == self.report:
             return
         self.report = report
         # A new file each time: the guest would not notice that one it knows has changed.

@@ -38,7 +38,7 @@ def load(*fabric_modules: str) -> None:
     sysfs.load(*MODULES, *fabric_modules)
     # rtslib 2.2 does this itself, at a path it forgot to fill in.
     if not CONFIGFS.is_mount():
-        subprocess.run(["mount", "-t", "configfs", "configfs", str(CONFIGFS)], check=True)  # noqa: S603, S607
+        subprocess.run(["mount", "-t", "configfs", "configfs", str(CONFIGFS)], check=True)
     rtslib.RTSRoot()
 
 

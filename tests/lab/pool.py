@@ -1,4 +1,4 @@
-"""One lab for a whole test run: booted when a test wants its fabric, reset between tests, replaced when it is broken."""
+"""One lab for a whole test run: booted when a test wants its fabric, reset between tests, replaced when broken."""
 
 from tests.lab.errors import LabError
 from tests.lab.fabric import Fabric

@@ -1,4 +1,4 @@
-"""Runs in the guest: the kernel's scsi_debug, one simulated SCSI host for each underpath, all showing the same disks."""
+"""Runs in the guest: the kernel's scsi_debug, one simulated SCSI host an underpath, all showing the same disks."""
 
 import subprocess
 
@@ -22,7 +22,7 @@ def build(fabric: Fabric) -> list[Node]:
         "delay": 0,
     }
     command = ["modprobe", "scsi_debug", *(f"{name}={value}" for name, value in options.items())]
-    subprocess.run(command, check=True)  # noqa: S603
+    subprocess.run(command, check=True)
     found = sysfs.wait_for_disks(fabric.hosts * fabric.underpaths * len(fabric.luns))
     return [_node(disk, fabric) for disk in found]
 

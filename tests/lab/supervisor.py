@@ -73,7 +73,7 @@ def main(arguments: list[str]) -> None:
     # The guest's orphans become our children, to be waited for: a container's init may take seconds to do so.
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     try:
-        guest = subprocess.Popen(  # noqa: S603
+        guest = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=2, pass_fds=fds, start_new_session=True
         )
         for fd in fds:

@@ -44,7 +44,7 @@ class Disk:
 
 def load(*modules: str) -> None:
     """Load kernel modules, all at once."""
-    subprocess.run(["modprobe", "-a", *modules], check=True)  # noqa: S603, S607
+    subprocess.run(["modprobe", "-a", *modules], check=True)
 
 
 def _disks() -> Iterator[Disk]:

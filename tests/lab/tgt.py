@@ -14,12 +14,12 @@ POLL_S = 0.02
 
 def _tgtadm(*arguments: str, check: bool = True) -> bool:
     command = ["tgtadm", "--lld", "iscsi", *arguments]
-    return subprocess.run(command, check=check, capture_output=not check).returncode == 0  # noqa: S603
+    return subprocess.run(command, check=check, capture_output=not check).returncode == 0
 
 
 def _start() -> None:
     # Leaves into the background by itself, but before it listens on its control socket.
-    subprocess.run(["tgtd", "--iscsi", f"portal={portal_address(0)}:{PORT}"], check=True)  # noqa: S603, S607
+    subprocess.run(["tgtd", "--iscsi", f"portal={portal_address(0)}:{PORT}"], check=True)
     deadline_s = time.monotonic() + START_LIMIT_S
     while not _tgtadm("--mode", "sys", "--op", "show", check=False):
         if time.monotonic() > deadline_s:
