@@ -20,6 +20,7 @@ POLL_S = 0.01
 HANG_S = 30.0
 SLOW_NS = 200_000_000
 MEDIUM_ERROR_OPTION = 2
+TIMEOUT_OPTION = 4
 FIRST_BAD_LBA = 0x1234
 
 
@@ -112,6 +113,17 @@ class LioLoopBench(SgBench):
     async def come_back(self) -> None:
         await trio.to_thread.run_sync(self._link.symlink_to, self._disk)
 
+    @asynccontextmanager
+    async def cut(self) -> AsyncIterator[None]:
+        """The transport between host and target is down."""
+        status = self._link.parents[2] / "transport_status"
+        await poke(status, "offline")
+        try:
+            yield
+        finally:
+            with trio.CancelScope(shield=True):
+                await poke(status, "online")
+
 
 class ScsiDebugBench(SgBench):
     """The kernel's simulated disk, which can be slow and bad."""
@@ -127,6 +139,18 @@ class ScsiDebugBench(SgBench):
             with trio.CancelScope(shield=True):
                 await self._set("ndelay", 0)
                 await self._set("delay", 0)
+
+    @asynccontextmanager
+    async def swallowing(self) -> AsyncIterator[None]:
+        """No command is answered any more: each ends when the kernel aborts it after its timeout."""
+        await self._set("every_nth", -1)
+        await self._set("opts", TIMEOUT_OPTION)
+        try:
+            yield
+        finally:
+            with trio.CancelScope(shield=True):
+                await self._set("every_nth", 0)
+                await self._set("opts", 0)
 
     @asynccontextmanager
     async def bad_medium(self) -> AsyncIterator[None]:

@@ -58,6 +58,11 @@ class PassThroughLane:
         with self._lock:
             return sum(1 for call in self._running if call.abandoned)
 
+    @property
+    def running(self) -> int:
+        with self._lock:
+            return len(self._running)
+
     async def execute(self, command: Command, phase: DataPhase) -> Completion:
         """Send one command and wait for its end.
 

@@ -88,6 +88,11 @@ class SgTransport:
     def stranded(self) -> int:
         return self._queued.stranded + self._pass_through.stranded
 
+    @property
+    def in_threads(self) -> int:
+        """How many passed-through commands are in the kernel now, the stranded ones included."""
+        return self._pass_through.running
+
     async def execute(self, command: Command) -> Completion:
         """Send one command and wait for its end.
 
