@@ -44,6 +44,8 @@ class OtherOpCode(enum.IntEnum):
     MODE_SENSE_6 = 0x1A
     VERIFY_10 = 0x2F
     LOG_SENSE = 0x4D
+    RESERVE_10 = 0x56
+    RELEASE_10 = 0x57
     MODE_SENSE_10 = 0x5A
     WRITE_SAME_16 = 0x93
 
@@ -95,6 +97,8 @@ SPC_CONFLICTS: ConflictTable = {
     # Their own rules (mpio_fuse.target.scsi2_reservation) say when these conflict.
     (OpCode.RESERVE_6, None): NEVER,
     (OpCode.RELEASE_6, None): NEVER,
+    (OtherOpCode.RESERVE_10, None): NEVER,
+    (OtherOpCode.RELEASE_10, None): NEVER,
     (OpCode.READ_10, None): READS,
     (OpCode.READ_16, None): READS,
     (OtherOpCode.VERIFY_10, None): READS,

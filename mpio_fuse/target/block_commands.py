@@ -21,7 +21,7 @@ UNRECOVERED_READ_ERROR: Code = (0x11, 0x00)
 
 def read(state: State, request: Request) -> bytes:
     """READ(10) and (16); a length of 0 is no error and moves nothing (5.10)."""
-    lba, blocks = _checked_range(state, request)
+    lba, blocks = checked_range(state, request)
     bad = state.medium.first_bad_block(lba, blocks)
     if bad is not None:
         sense = Sense(SenseKey.MEDIUM_ERROR, *UNRECOVERED_READ_ERROR, information=bad)
@@ -34,7 +34,7 @@ def read(state: State, request: Request) -> bytes:
 def write(state: State, request: Request) -> bytes:
     """WRITE(10) and (16)."""
     _check_writable(state)
-    lba, blocks = _checked_range(state, request)
+    lba, blocks = checked_range(state, request)
     length_bytes = blocks * state.medium.block_size_bytes
     if len(request.data_out) < length_bytes:
         raise Refusal(INVALID_FIELD)
@@ -47,7 +47,7 @@ def write(state: State, request: Request) -> bytes:
 def write_same(state: State, request: Request) -> bytes:
     """WRITE SAME(16) of one block; a length of 0 means to the end."""
     _check_writable(state)
-    lba, blocks = _checked_range(state, request)
+    lba, blocks = checked_range(state, request)
     blocks = blocks or state.medium.blocks - lba
     data = request.data_out[: state.medium.block_size_bytes] * blocks
     if len(request.data_out) != state.medium.block_size_bytes:
@@ -59,13 +59,13 @@ def write_same(state: State, request: Request) -> bytes:
 
 def verify(state: State, request: Request) -> bytes:
     """VERIFY(10) without a comparison: the blocks can be read."""
-    _checked_range(state, request)
+    checked_range(state, request)
     return b""
 
 
 def synchronize_cache(state: State, request: Request) -> bytes:
     """SYNCHRONIZE CACHE(10) and (16); 0 blocks means to the end (5.22)."""
-    lba, blocks = _checked_range(state, request)
+    lba, blocks = checked_range(state, request)
     state.medium.synchronize(lba, blocks or state.medium.blocks - lba)
     return b""
 
@@ -88,7 +88,12 @@ def _check_writable(state: State) -> None:
         raise Refusal(check_condition(SenseKey.DATA_PROTECT, WRITE_PROTECTED))
 
 
-def _checked_range(state: State, request: Request) -> tuple[int, int]:
+def checked_range(state: State, request: Request) -> tuple[int, int]:
+    """The LBA and the number of blocks, which are there.
+
+    Raises:
+        Refusal: LOGICAL BLOCK ADDRESS OUT OF RANGE, or longer than this logical unit takes.
+    """
     cdb = request.cdb
     is_long = cdb.u8(0) >= FIRST_16_BYTE_OPCODE
     lba = cdb.u64(2) if is_long else cdb.u32(2)

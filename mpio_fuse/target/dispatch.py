@@ -26,6 +26,8 @@ HANDLERS: dict[CommandKey, Handler] = {
     REPORT_TARGET_PORT_GROUPS: primary.report_target_port_groups,
     (OpCode.RESERVE_6, None): primary.reserve_6,
     (OpCode.RELEASE_6, None): primary.release_6,
+    (OtherOpCode.RESERVE_10, None): primary.reserve_10,
+    (OtherOpCode.RELEASE_10, None): primary.release_10,
     READ_CAPACITY_10: block.read_capacity_10,
     READ_CAPACITY_16: block.read_capacity_16,
     (OpCode.READ_10, None): block.read,
@@ -38,17 +40,33 @@ HANDLERS: dict[CommandKey, Handler] = {
     (OpCode.SYNCHRONIZE_CACHE_16, None): block.synchronize_cache,
 }
 
+_MOVE_DATA = {block.read, block.write, block.write_same}
+
 TRANSFERS: frozenset[CommandKey] = frozenset(
-    key
-    for key, handler in HANDLERS.items()
-    if handler in {block.read, block.write, block.write_same}
+    key for key, handler in HANDLERS.items() if handler in _MOVE_DATA
 )
 """Commands whose work goes on in the backend when they are aborted."""
+
+WITH_RANGE: frozenset[CommandKey] = TRANSFERS | {
+    key for key, handler in HANDLERS.items() if handler in {block.verify, block.synchronize_cache}
+}
+"""Commands that name a range of blocks."""
 
 WITH_ACTIONS_OF_THEIR_OWN: dict[int, Handler] = {
     OpCode.PERSISTENT_RESERVE_IN: primary.persistent_reserve_in,
     OpCode.PERSISTENT_RESERVE_OUT: primary.persistent_reserve_out,
 }
+
+
+def parse(state: State, request: Request) -> None:
+    """What some arrays find out before they look at anything else.
+
+    Raises:
+        Refusal: INVALID COMMAND OPERATION CODE, INVALID FIELD, or a range beyond the end.
+    """
+    handler_of(request.cdb.data)
+    if command_key(request.cdb.data) in WITH_RANGE:
+        block.checked_range(state, request)
 
 
 def handler_of(cdb: bytes) -> Handler:

@@ -35,10 +35,12 @@ class Identity:
     )
     max_transfer_blocks: int = 0
     physical_exponent: int = 0
+    has_target_port_groups: bool = True
 
     def standard(self) -> bytes:
         """Standard INQUIRY data, 36 bytes."""
-        head = bytes((0, 0, VERSION_SPC_4, HISUP_FORMAT, 31, IMPLICIT_ALUA, MULTIP, CMDQUE))
+        groups = IMPLICIT_ALUA if self.has_target_port_groups else 0
+        head = bytes((0, 0, VERSION_SPC_4, HISUP_FORMAT, 31, groups, MULTIP, CMDQUE))
         return head + _text(self.vendor, 8) + _text(self.product, 16) + _text(self.revision, 4)
 
     def vpd(self, page: int, target_port: int) -> bytes | None:

@@ -33,7 +33,7 @@ from mpio_fuse.scsi.sense import SenseKey
 from mpio_fuse.scsi.sense_codes import CAPACITY_DATA_HAS_CHANGED, I_T_NEXUS_LOSS
 from mpio_fuse.scsi.wire import Fields
 from mpio_fuse.target.access import command_key, conflicts
-from mpio_fuse.target.dispatch import TRANSFERS, handler_of
+from mpio_fuse.target.dispatch import TRANSFERS, handler_of, parse
 from mpio_fuse.target.identity import Identity
 from mpio_fuse.target.medium import Medium
 from mpio_fuse.target.nexus import Nexus
@@ -154,7 +154,11 @@ class LogicalUnitModel:
         if blocks is None:
             blocks = 64 * MEBIBYTE // block_size_bytes
         medium = Medium(block_size_bytes, blocks, has_volatile_cache)
-        self.state: State = new_state(quirks, identity or Identity(serial), medium)
+        self.state: State = new_state(
+            quirks,
+            identity or Identity(serial, has_target_port_groups=quirks.has_target_port_groups),
+            medium,
+        )
         self.tasks: list[Task] = []
         self.log: list[LogEntry] = []
         self.interferences: list[Interference] = []
@@ -190,7 +194,7 @@ class LogicalUnitModel:
         task.held_by_key = None if holder is None else holder.key
         self.tasks.append(task)
         try:
-            self._check(nexus, fields.data)
+            self._check(task.request)
         except Refusal as refusal:
             self._end(task, refusal.ending)
         return task
@@ -290,15 +294,24 @@ class LogicalUnitModel:
     def _attend(self, nexus: Nexus, code: tuple[int, int]) -> None:
         self.state.attentions.establish(attention_port(nexus, self.quirks), code)
 
-    def _check(self, nexus: Nexus, cdb: bytes) -> None:
+    def _check(self, request: Request) -> None:
+        nexus, cdb = request.nexus, request.cdb.data
         for interference in self.interferences:
             if interference.strikes(nexus, cdb):
                 raise Refusal(interference.ending)
+        if self.quirks.parses_first:
+            self._parse(request)
         checks = [self._check_attention, self._check_reservations]
         if self.quirks.conflict_before_attention:
             checks.reverse()
         for check in checks:
             check(nexus, cdb)
+
+    def _parse(self, request: Request) -> None:
+        try:
+            parse(self.state, request)
+        except DecodeError:
+            raise Refusal(INVALID_FIELD) from None
 
     def _check_attention(self, nexus: Nexus, cdb: bytes) -> None:
         if cdb[0] in REPORTS_NO_ATTENTION:

@@ -52,9 +52,12 @@ def decode_pr_out(cdb: bytes, data_out: bytes, quirks: Quirks) -> PrOutRequest:
     Raises:
         Refusal: an action this array has not, a wrong length, or a capability it has not.
     """
-    action = _action(cdb[1] & 0x1F, quirks)
     length = int.from_bytes(cdb[5:9], "big")
-    if length < BASIC_LENGTH_BYTES or len(data_out) < length:
+    is_short = length < BASIC_LENGTH_BYTES or len(data_out) < length
+    if is_short and quirks.checks_length_before_action:
+        raise Refusal(quirks.invalid_length)
+    action = _action(cdb[1] & 0x1F, quirks)
+    if is_short:
         raise Refusal(quirks.invalid_length)
     fields = Fields("PERSISTENT RESERVE OUT parameter list", data_out[:length])
     decode = _move if action is PrOut.REGISTER_AND_MOVE else _basic

@@ -2,7 +2,7 @@
 
 Three cases, which the standard's figure tells apart by the SERVICE ACTION RESERVATION KEY: it is the holder's, and the
 reservation changes hands; it is zero under a type of all registrants, and everybody else goes; it is anybody
-else's, and only registrations go.
+else's, and only registrations go, and TYPE and SCOPE are not looked at.
 """
 
 import attrs
@@ -27,32 +27,41 @@ class Preempted:
 
 def preempt(state: Registrations, nexus: Nexus, request: PrOutRequest) -> Preempted:
     """Both actions; aborting the victims' commands is up to the caller."""
-    pr_type = request.pr_type
+    if state.quirks.checks_type_on_preempt:
+        _ = request.pr_type
     issuer = state.of(nexus)
     if issuer is None or issuer.key != request.key:
         raise Refusal(RESERVATION_CONFLICT)
-    if request.scope != Scope.LOGICAL_UNIT:
-        raise Refusal(state.quirks.invalid_scope)
-    victims = _victims(state, issuer, request)
     takes_over = _takes_over(state, request)
+    if takes_over or state.quirks.checks_type_on_preempt:
+        _check_scope(state, request)
+    victims = _victims(state, issuer, request)
     before = state.type
     if takes_over:
-        state.hold(issuer, pr_type)
+        state.hold(issuer, request.pr_type)
     for victim in victims:
         state.remove(victim)
     state.attend(victims, state.quirks.preempted, issuer=nexus)
-    if takes_over and before != pr_type:
+    if takes_over and before != state.type:
         state.attend(state.registered, RESERVATIONS_RELEASED, issuer=nexus)
     state.next_generation()
     return Preempted(request.action_key, tuple(victims), takes_over)
 
 
+def _check_scope(state: Registrations, request: PrOutRequest) -> None:
+    if request.scope != Scope.LOGICAL_UNIT:
+        raise Refusal(state.quirks.invalid_scope)
+
+
 def _takes_over(state: Registrations, request: PrOutRequest) -> bool:
     if state.type is None or state.holder is None:
         return False
+    is_named = state.holder.key == request.action_key
     if state.type.is_all_registrants:
-        return request.action_key.is_zero
-    return state.holder.key == request.action_key
+        return request.action_key.is_zero or (
+            is_named and state.quirks.names_holder_of_all_registrants
+        )
+    return is_named
 
 
 def _victims(

@@ -6,7 +6,7 @@ from mpio_fuse.scsi.target_port_groups import AccessState
 from mpio_fuse.target.pr_in import ENCODERS
 from mpio_fuse.target.pr_out import ACTIONS
 from mpio_fuse.target.pr_out_parameters import decode_pr_out
-from mpio_fuse.target.refusal import INVALID_FIELD, INVALID_OPCODE, Refusal
+from mpio_fuse.target.refusal import INVALID_FIELD, INVALID_OPCODE, Refusal, check_condition
 from mpio_fuse.target.registrations import attention_port
 from mpio_fuse.target.state import Request, State
 
@@ -34,7 +34,11 @@ def inquiry(state: State, request: Request) -> bytes:
 
 def request_sense(state: State, request: Request) -> bytes:
     """The next unit attention as data, and it is thereby reported (6.39); else NO SENSE."""
-    code = state.attentions.report(attention_port(request.nexus, state.quirks))
+    port = attention_port(request.nexus, state.quirks)
+    pending = state.attentions.pending(port)
+    if pending and state.quirks.request_sense_attends:
+        raise Refusal(check_condition(SenseKey.UNIT_ATTENTION, pending[0]))
+    code = state.attentions.report(port)
     sense = Sense(SenseKey.NO_SENSE) if code is None else Sense(SenseKey.UNIT_ATTENTION, *code)
     return encode_sense(sense)[: request.cdb.u8(4)]
 
@@ -47,6 +51,8 @@ def report_luns(_state: State, request: Request) -> bytes:
 
 def report_target_port_groups(state: State, request: Request) -> bytes:
     """One group with all ports that were ever used, active/optimized."""
+    if not state.quirks.has_target_port_groups:
+        raise Refusal(INVALID_FIELD)
     ports = sorted({nexus.target_port for nexus in state.persistent.nexuses})
     head = bytes((AccessState.ACTIVE_OPTIMIZED, 0x0F, 0, 0, 0, 0, 0, len(ports)))
     body = head + b"".join(bytes(2) + port.to_bytes(2, "big") for port in ports)
@@ -63,6 +69,23 @@ def release_6(state: State, request: Request) -> bytes:
     """RELEASE(6)."""
     state.scsi2.release(request.nexus, state.persistent)
     return b""
+
+
+def reserve_10(state: State, request: Request) -> bytes:
+    """RESERVE(10), where the array has it."""
+    _check_reserve_10(state)
+    return reserve_6(state, request)
+
+
+def release_10(state: State, request: Request) -> bytes:
+    """RELEASE(10), where the array has it."""
+    _check_reserve_10(state)
+    return release_6(state, request)
+
+
+def _check_reserve_10(state: State) -> None:
+    if not state.quirks.has_reserve_10:
+        raise Refusal(INVALID_OPCODE)
 
 
 def persistent_reserve_in(state: State, request: Request) -> bytes:

@@ -43,6 +43,9 @@ class Scsi2(enum.Enum):
     COMPATIBLE = "CRH"
     """SPC-4 5.13.3: as above, but GOOD and without effect for those whom the persistent reservation lets in."""
 
+    COMPATIBLE_FOR_HOLDER = "CRH for the holder"
+    """LIO: claims CRH and lets only the holder have it, not the other registrants."""
+
     BESIDE = "beside"
     """tgt: they and persistent reservations do not know of each other, and each blocks."""
 
@@ -80,6 +83,8 @@ class Quirks:
     basis: Basis = Basis.I_T_NEXUS
 
     has_persistent_reserve: bool = True
+    has_target_port_groups: bool = True
+    has_reserve_10: bool = True
     has_preempt_and_abort: bool = True
     has_read_full_status: bool = True
     has_register_and_move: bool = True
@@ -98,6 +103,13 @@ class Quirks:
     invalid_scope: Ending = INVALID_FIELD
     release_of_another_type: Ending = INVALID_RELEASE_OF_RESERVATION
     checks_key_on_reserve: bool = True
+    names_holder_of_all_registrants: bool = False
+    """Under a type of all registrants PREEMPT of the key that reserved takes the reservation over, as it does else;
+    SPC-4 says so of key 0 only."""
+
+    checks_type_on_preempt: bool = False
+    """TYPE and SCOPE must be right also where PREEMPT takes no reservation over (SPC-4 ignores them there)."""
+
     preempts_key_zero_of_nobody: bool = False
     """PREEMPT of key 0 without a reservation is GOOD and does nothing."""
 
@@ -122,12 +134,21 @@ class Quirks:
     new_nexus: Code | None = None
     """The unit attention that greets a new session."""
 
+    parses_first: bool = False
+    """An unknown operation code and a range beyond the end come before unit attention and conflict."""
+
+    checks_length_before_action: bool = False
+    """PERSISTENT RESERVE OUT: a short parameter list comes before an unknown service action."""
+
     conflict_before_attention: bool = False
     one_report_clears_all: bool = False
     """Reporting a unit attention forgets the others that wait on that nexus."""
 
     repeats_attentions: bool = False
     """The same unit attention may be queued several times."""
+
+    request_sense_attends: bool = False
+    """REQUEST SENSE ends with CHECK CONDITION while a unit attention waits, which goes on waiting."""
 
     scsi2: Scsi2 = Scsi2.COMPATIBLE
     scsi2_passes_information: bool = True
@@ -143,7 +164,7 @@ class Quirks:
     @property
     def has_crh(self) -> bool:
         """Compatible reservation handling, as REPORT CAPABILITIES tells."""
-        return self.scsi2 is Scsi2.COMPATIBLE
+        return self.scsi2 in {Scsi2.COMPATIBLE, Scsi2.COMPATIBLE_FOR_HOLDER}
 
 
 SPC = Quirks()
@@ -156,11 +177,16 @@ LIO = Quirks(
     unregistered=check_condition(SenseKey.NOT_READY, COMMUNICATION_FAILURE),
     invalid_scope=INVALID_PARAMETER,
     release_of_another_type=RESERVATION_CONFLICT,
+    checks_type_on_preempt=True,
     preempts_own_registration=True,
+    names_holder_of_all_registrants=True,
     all_tg_pt_must_be_repeated=True,
+    parses_first=True,
+    checks_length_before_action=True,
     generation_of_no_change=False,
     generation_of_unregister=False,
     one_report_clears_all=True,
+    scsi2=Scsi2.COMPATIBLE_FOR_HOLDER,
     scsi2_passes_information=False,
     aborts=Abort.HELD,
     aborted_commands_land=True,
@@ -170,6 +196,8 @@ TGT = Quirks(
     name="tgt",
     conflicts=TGT_CONFLICTS,
     basis=Basis.SESSION,
+    has_target_port_groups=False,
+    has_reserve_10=False,
     has_preempt_and_abort=False,
     has_read_full_status=False,
     has_register_and_move=False,
@@ -187,6 +215,7 @@ TGT = Quirks(
     was_reset=POWER_ON_OR_RESET,
     new_nexus=POWER_ON_OR_RESET,
     repeats_attentions=True,
+    request_sense_attends=True,
     scsi2=Scsi2.BESIDE,
 )
 
