@@ -17,7 +17,7 @@ def _nobody() -> None:
 
 @attrs.define(eq=False)
 class MemoryDevice:
-    """``asked`` holds ``(operation, ...)`` in order; ``failure`` is raised by the next data command."""
+    """``asked`` holds ``(operation, ...)`` in order; ``failure`` is raised by the next data command; closes wait for ``closing``."""
 
     name: str = "naa.6001405"
     size_bytes: int = 1 << 20
@@ -26,6 +26,7 @@ class MemoryDevice:
     asked: list[tuple[object, ...]] = attrs.Factory(list)
     is_foreign: bool = False
     failure: Exception | None = None
+    closing: trio.Event | None = None
 
     def __attrs_post_init__(self) -> None:
         self.data = bytearray(self.size_bytes)
@@ -71,6 +72,8 @@ class MemoryHandle:
 
     async def aclose(self) -> None:
         await self._ask("close")
+        if self.device.closing is not None:
+            await self.device.closing.wait()
 
 
 class Unexpected(Exception):

@@ -213,6 +213,19 @@ async def test_an_open_keeps_the_cache_only_beside_another_owner() -> None:
     assert (await fs.open(LUN, os.O_RDWR, ROOT)).keep_cache is False
 
 
+async def test_an_open_beside_one_that_is_just_closing_keeps_nothing() -> None:
+    """The reservation may have been away for a moment between the two."""
+    device = MemoryDevice()
+    fs = tree(device)
+    first = await fs.open(LUN, os.O_RDWR, ROOT)
+    async with trio.open_nursery() as nursery:
+        device.closing = trio.Event()
+        nursery.start_soon(fs.release, first.fh)
+        await trio.testing.wait_all_tasks_blocked()
+        assert (await fs.open(LUN, os.O_RDWR, ROOT)).keep_cache is False
+        device.closing.set()
+
+
 async def test_fencing_drops_the_cache_and_what_was_open_keeps_none() -> None:
     device, caches = MemoryDevice(), Caches()
     fs = tree(device)
