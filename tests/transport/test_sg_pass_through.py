@@ -13,8 +13,8 @@ from mpio_fuse.errors import TransportGone
 from mpio_fuse.scsi.command import Command, Completion, HostStatus
 from mpio_fuse.scsi.inquiry import inquiry
 from mpio_fuse.scsi.unit_ready import test_unit_ready
-from mpio_fuse.transport.data_phase import DataPhase
-from mpio_fuse.transport.sg.pass_through import THREADS
+from mpio_fuse.transport.data_phase import NO_DATA, DataPhase
+from mpio_fuse.transport.sg.pass_through import THREADS, Call, PassThroughLane
 from mpio_fuse.transport.sg.slots import Slots
 from mpio_fuse.transport.sg.transport import SgTransport
 from tests.transport.fake_driver import FakeNode
@@ -169,6 +169,21 @@ async def test_cancelled_by_the_caller_and_by_closing_at_once(
             scope.cancel()
             await transport.aclose()
     assert scope.cancelled_caught
+
+
+async def test_what_a_thread_gets_too_late_is_not_sent(
+    node: FakeNode, library: HungLibrary
+) -> None:
+    """A thread may begin after its call was cancelled, or after its descriptor was closed."""
+    library.may_end.set()
+    lane = PassThroughLane(node.node.control_fd, lambda: TransportGone("closed"), library.run)
+    cancelled = Call(inquiry(), NO_DATA, abandoned=True)
+    assert lane.run_in_thread(cancelled) is None
+    assert lane.run_in_thread(Call(inquiry(), NO_DATA)) == Completion()
+    lane.end()
+    assert lane.run_in_thread(Call(inquiry(), NO_DATA)) is None
+    assert len(library.cdbs) == 1
+    os.close(node.node.queue_fd)
 
 
 async def test_offline_is_a_completion(transport: SgTransport, library: HungLibrary) -> None:

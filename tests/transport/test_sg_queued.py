@@ -177,6 +177,22 @@ async def test_closing_ends_only_its_own_waits_for_host_tags(nursery: trio.Nurse
         node.close()
 
 
+async def test_closed_in_the_moment_a_place_is_handed_over(
+    node: FakeNode, nursery: trio.Nursery
+) -> None:
+    host_tags = Slots(1)
+    tag = await host_tags.take(None)
+    transport = make_transport(node, host_tags)
+    readers = Readers(transport, nursery)
+    await readers.start(0)
+    host_tags.give_back(tag)
+    await transport.aclose()
+    await wait_all_tasks_blocked()
+    assert [type(end) for end in readers.ends.values()] == [TransportGone]
+    assert node.driver.sent == []
+    assert await host_tags.take(None) == tag, "it gave its place back"
+
+
 async def test_hang_up_refuses_the_waiting_and_lets_those_in_flight_end(
     driver: FakeDriver, readers: Readers, transport: SgTransport
 ) -> None:

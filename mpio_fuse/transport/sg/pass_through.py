@@ -26,7 +26,7 @@ PassThrough = Callable[[int, bytes, DataPhase, float], Completion]
 
 
 @attrs.define(eq=False)
-class _Call:
+class Call:
     """One command on its way; ``abandoned`` once nobody waits for it any more."""
 
     command: Command
@@ -50,7 +50,7 @@ class PassThroughLane:
         self._waits: set[trio.CancelScope] = set()
         # Held for a few assignments at a time, never across a command.
         self._lock = threading.Lock()
-        self._running: set[_Call] = set()
+        self._running: set[Call] = set()
         self._closed = False
 
     @property
@@ -70,13 +70,13 @@ class PassThroughLane:
             OSError: the driver did not take it.
             TransportGone: the lane refuses commands.
         """
-        call = _Call(command, phase)
+        call = Call(command, phase)
         completion: Completion | None = None
         with trio.CancelScope() as wait:
             self._waits.add(wait)
             try:
                 completion = await trio.to_thread.run_sync(
-                    self._run_call, call, abandon_on_cancel=True, limiter=self._limiter
+                    self.run_in_thread, call, abandon_on_cancel=True, limiter=self._limiter
                 )
             finally:
                 self._waits.discard(wait)
@@ -95,11 +95,11 @@ class PassThroughLane:
         if idle:
             os.close(self._fd)
 
-    def _abandon(self, call: _Call) -> None:
+    def _abandon(self, call: Call) -> None:
         with self._lock:
             call.abandoned = True
 
-    def _run_call(self, call: _Call) -> Completion | None:
+    def run_in_thread(self, call: Call) -> Completion | None:
         """In a worker thread: None when it came too late to be sent."""
         with self._lock:
             if self._closed or call.abandoned:
@@ -110,7 +110,7 @@ class PassThroughLane:
         finally:
             self._finish(call)
 
-    def _finish(self, call: _Call) -> None:
+    def _finish(self, call: Call) -> None:
         with self._lock:
             self._running.discard(call)
             last = self._closed and not self._running
