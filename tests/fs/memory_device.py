@@ -17,8 +17,9 @@ def _nobody() -> None:
 
 @attrs.define(eq=False)
 class MemoryDevice:
-    """``asked`` holds ``(operation, ...)`` in order; ``failure`` is raised by the next data command;
-    closes wait for ``closing``.
+    """``asked`` holds ``(operation, ...)`` in order.
+
+    ``failure`` is raised by the next data command; closes wait for ``closing``.
     """
 
     name: str = "naa.6001405"
