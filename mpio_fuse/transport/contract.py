@@ -18,11 +18,12 @@ it may still execute, now or much later.  Its buffers stay in use by the transpo
 command back, its slot of ``max_in_flight`` stays taken, and ``stranded`` counts it until then.  A caller must
 not reuse the buffers of a cancelled command.
 
-*Closing.*  `aclose` ends every waiting `execute` with `TransportGone` and does not wait for stranded commands.  Commands
-it left in flight are stranded from then on, and ``stranded`` goes on counting them until the layers below give them back.
+*Closing.*  `aclose` ends every waiting `execute` with `TransportGone` and does not wait for stranded commands.
+Commands that it left in flight are stranded from then on, and ``stranded`` counts them until the layers below give
+them back.
 
-*Refused commands.*  A command that nobody could send (`mpio_fuse.transport.data_phase`) raises `UsageError`, and one that
-the layers below refuse for a reason that is not the device's raises `TransportError`; in both cases nothing was sent.
+*Refused commands.*  A command that nobody could send (`mpio_fuse.transport.data_phase`) raises `UsageError`; one that
+the layers below refuse for a reason that is not the device's raises `TransportError`.  Nothing was sent then.
 """
 
 from typing import Protocol
