@@ -18,15 +18,16 @@ def run_raising(monkeypatch: pytest.MonkeyPatch, error: BaseException, *options:
     return main.run([*options, "status"])
 
 
+BUG = "unexpected ZeroDivisionError: oops; this is a bug: 'mpio-fuse --debug ...' shows where it came from"
+
 CASES = [
     (MpioError("it broke", lun="naa.5", underpath="/dev/sg3", hint="mend it"), 1, "naa.5: /dev/sg3: it broke; mend it"),
     (TransportError("gone"), 1, "gone"),
     (UsageError("key 0 is not a key"), 2, "key 0 is not a key"),
     (MpioError("two\nlines \x1b[2J and\ta tab"), 1, "two lines ?[2J and a tab"),
     (click.ClickException("no such file"), 1, "no such file"),
-    (click.BadParameter("not a number"), 2, "Invalid value: not a number; see 'mpio-fuse --help'"),
-    (ZeroDivisionError("oops"), 1, "unexpected ZeroDivisionError: oops; this is a bug:"
-     " 'mpio-fuse --debug ...' shows where it came from"),
+    (click.BadParameter("not a number"), 2, "Invalid value: not a number; see 'mpio-fuse status --help'"),
+    (ZeroDivisionError("oops"), 1, BUG),
     (ExceptionGroup("trio's", [MpioError("inside a nursery")]), 1, "inside a nursery"),
     (ExceptionGroup("trio's", [ExceptionGroup("nested", [UsageError("deep")])]), 2, "deep"),
 ]  # fmt: skip
