@@ -71,7 +71,12 @@ class Abort(enum.Enum):
     """SPC-4 5.13.11.2.6: those of each nexus that lost its registration."""
 
     HELD = "held"
-    """LIO: all that arrived while the preempted key held the reservation, whoever sent them; none when it did not."""
+    """LIO: all that arrived while the preempted key held the reservation, whoever sent them; none when it did not.
+
+    Measured over a backend that takes 3 s to write.  Preempting the holder's key ended its write and that of another
+    registrant with 40h, after both had landed.  Preempting the key of a registrant that did not hold returned at
+    once, and its write ended GOOD 2.5 s later: there PREEMPT AND ABORT is no barrier.
+    """
 
 
 @attrs.frozen

@@ -112,6 +112,13 @@ def test_a_cached_write_over_a_stable_one_is_turned_back() -> None:
     assert first_byte(model) == 1
 
 
+def test_a_write_with_fua_is_read_back_over_a_cached_one() -> None:
+    model = LogicalUnitModel(SPC)
+    model.execute(A1, WRITE, ONES)
+    model.execute(A1, WRITE_FUA, b"\x02" * BLOCK)
+    assert first_byte(model) == 2
+
+
 def test_without_a_volatile_cache_nothing_is_lost() -> None:
     model = LogicalUnitModel(SPC, has_volatile_cache=False)
     model.execute(A1, WRITE, ONES)
@@ -142,6 +149,27 @@ def test_ones_own_reset_aborts_in_silence() -> None:
     assert task.progress is Progress.ABORTED
     assert task.perform() is None
     assert first_byte(model) == 0
+
+
+def test_two_reserve_6_that_both_arrived_do_not_both_hold() -> None:
+    model = LogicalUnitModel(SPC)
+    tasks = [model.arrive(nexus, *encode("res6")) for nexus in (A1, B1)]
+    answers = [task.perform() for task in tasks]
+    assert answers == [Answer(), Answer(Status.RESERVATION_CONFLICT)]
+    assert send(model, A1, "write").is_good
+
+
+def test_the_same_unit_attention_waits_once_and_others_in_their_order() -> None:
+    model = held()
+    for _ in range(2):
+        assert send(model, A1, "prout 2 6 0xa1").is_good
+        assert send(model, A1, "prout 1 6 0xa1").is_good
+    assert send(model, A1, "prout 4 6 0xa1 0xb1").is_good
+    assert [sense_of(send(model, B1, "tur")) for _ in range(2)] == [
+        (6, 0x2A, 0x04),
+        (6, 0x2A, 0x05),
+    ]
+    assert send(model, B1, "tur").is_good
 
 
 def test_the_end_of_a_session_frees_reserve_6() -> None:
@@ -187,11 +215,29 @@ def test_preempt_and_abort_stops_the_victims_and_nobody_else() -> None:
     assert first_byte(model) == 0
 
 
-def test_lio_aborts_all_that_arrived_under_the_preempted_key_and_waits_for_it() -> None:
+def test_lio_aborts_all_that_arrived_under_the_holders_key_and_waits_for_it() -> None:
+    """Measured: a registrant that nobody preempted got 40h too."""
     model = held(LIO)
-    task = in_flight(model, A2)
+    assert send(model, A2, "prout 6 0 0 0xa2").is_good
+    tasks = [in_flight(model, A1), in_flight(model, A2)]
     assert send(model, B1, "prout 5 6 0xb1 0xa1").is_good
-    assert task.answer == Answer(Status.TASK_ABORTED)
+    assert [task.answer for task in tasks] == [Answer(Status.TASK_ABORTED)] * 2
+    assert first_byte(model) == 1
+
+
+@pytest.mark.parametrize("is_reserved", [True, False])
+def test_on_lio_preempt_and_abort_of_who_does_not_hold_aborts_nothing(*, is_reserved: bool) -> None:
+    """Measured: the victim's write ended GOOD 2.5 s after PREEMPT AND ABORT had returned."""
+    model = held(LIO)
+    assert send(model, A2, "prout 6 0 0 0xa2").is_good
+    if not is_reserved:
+        assert send(model, A1, "prout 2 6 0xa1").is_good
+        assert sense_of(send(model, A2, "tur")) == (0x6, 0x2A, 0x04)
+        assert sense_of(send(model, B1, "tur")) == (0x6, 0x2A, 0x04)
+    ghost = in_flight(model, A2)
+    assert send(model, B1, "prout 5 6 0xb1 0xa2").is_good
+    assert model.persistent.of(A2) is None
+    assert ghost.perform() == Answer()
     assert first_byte(model) == 1
 
 
