@@ -20,15 +20,10 @@ RESERVE(6) survives nothing.  Written blocks survive a power loss once synchroni
 """
 
 import contextlib
-import enum
-from collections.abc import Callable
-
-import attrs
 
 from mpio_fuse.errors import DecodeError, UsageError
-from mpio_fuse.scsi.command import Completion, Status
+from mpio_fuse.scsi.command import Status
 from mpio_fuse.scsi.opcodes import OpCode
-from mpio_fuse.scsi.reservation_key import ReservationKey
 from mpio_fuse.scsi.sense import SenseKey
 from mpio_fuse.scsi.sense_codes import CAPACITY_DATA_HAS_CHANGED, I_T_NEXUS_LOSS
 from mpio_fuse.scsi.wire import Fields
@@ -48,6 +43,7 @@ from mpio_fuse.target.refusal import (
 )
 from mpio_fuse.target.registrations import Registrations, attention_port
 from mpio_fuse.target.state import Request, State, new_state
+from mpio_fuse.target.task import Answer, Interference, LogEntry, Progress, Task
 
 POWER_ON = (0x29, 0x01)
 REPORTS_NO_ATTENTION = frozenset({OpCode.INQUIRY, OpCode.REPORT_LUNS, OpCode.REQUEST_SENSE})
@@ -55,87 +51,6 @@ REPORTS_NO_ATTENTION = frozenset({OpCode.INQUIRY, OpCode.REPORT_LUNS, OpCode.REQ
 
 MEBIBYTE = 1 << 20
 _TASK_ABORTED = Ending(Status.TASK_ABORTED)
-
-
-@attrs.frozen
-class Answer:
-    """What goes back to the initiator."""
-
-    status: Status = Status.GOOD
-    sense: bytes = attrs.field(default=b"", repr=lambda sense: sense.hex(" "))
-    data_in: bytes = attrs.field(default=b"", repr=lambda data: f"<{len(data)} bytes>")
-
-    @property
-    def is_good(self) -> bool:
-        return self.status is Status.GOOD
-
-    def completion(self, buffer_length_bytes: int = 0) -> Completion:
-        """As the initiator's layers report it, for a data-in buffer of that length."""
-        received = min(len(self.data_in), buffer_length_bytes)
-        residual = buffer_length_bytes - received
-        return Completion(status=self.status, sense=self.sense, residual_bytes=residual)
-
-
-class Progress(enum.Enum):
-    """How far a task has come."""
-
-    IN_FLIGHT = "in flight"
-    ENDED = "ended"
-    ABORTED = "aborted"
-
-
-@attrs.frozen
-class LogEntry:
-    """One command that ended.  ``answer`` is None when it was aborted and nobody told its initiator."""
-
-    step: int
-    arrived: int
-    nexus: Nexus
-    cdb: bytes = attrs.field(repr=lambda cdb: cdb.hex(" "))
-    answer: Answer | None
-
-
-@attrs.define
-class Interference:
-    """The next ``count`` commands of that kind end like this on arrival: BUSY, an access state, a broken disk."""
-
-    ending: Ending
-    count: int | None = 1
-    opcode: int | None = None
-    nexus: Nexus | None = None
-
-    def strikes(self, nexus: Nexus, cdb: bytes) -> bool:
-        """Whether it ends this command; counts it."""
-        if self.count == 0 or self.opcode not in {None, cdb[0]} or self.nexus not in {None, nexus}:
-            return False
-        if self.count is not None:
-            self.count -= 1
-        return True
-
-
-@attrs.define(eq=False)
-class Task:
-    """A command that arrived.  ``answer`` is there once it ended, unless it was aborted in silence."""
-
-    _unit: "LogicalUnitModel" = attrs.field(repr=False)
-    request: Request
-    held_by_key: ReservationKey | None = None
-    """The key that held the reservation when the command arrived."""
-
-    progress: Progress = Progress.IN_FLIGHT
-    answer: Answer | None = None
-    on_end: Callable[[], None] = lambda: None
-    """Called once, when the task has ended or was aborted."""
-
-    @property
-    def is_in_flight(self) -> bool:
-        return self.progress is Progress.IN_FLIGHT
-
-    def perform(self) -> Answer | None:
-        """Carry the command out, unless that is over already; returns its answer."""
-        if self.is_in_flight:
-            self._unit.perform(self)
-        return self.answer
 
 
 class LogicalUnitModel:
@@ -189,7 +104,7 @@ class LogicalUnitModel:
         if not cdb:
             raise UsageError("a CDB has at least one byte")
         fields = Fields("CDB", cdb)
-        task = Task(self, Request(nexus, fields, bytes(data_out), self.state.next_step()))
+        task = Task(self.perform, Request(nexus, fields, bytes(data_out), self.state.next_step()))
         holder = self.persistent.holder
         task.held_by_key = None if holder is None else holder.key
         self.tasks.append(task)

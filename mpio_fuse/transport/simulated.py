@@ -21,8 +21,9 @@ import trio
 
 from mpio_fuse.errors import TransportGone
 from mpio_fuse.scsi.command import Command, Completion, HostStatus
-from mpio_fuse.target.logical_unit import Answer, LogicalUnitModel, Task
+from mpio_fuse.target.logical_unit import LogicalUnitModel
 from mpio_fuse.target.nexus import Nexus
+from mpio_fuse.target.task import Answer, Task
 from mpio_fuse.transport.data_phase import data_phase_of
 from mpio_fuse.transport.simulated_link import Fault, Link, Loss
 

@@ -15,9 +15,10 @@ import attrs
 from mpio_fuse.scsi.command import Status
 from mpio_fuse.scsi.pr_in import decode_keys, decode_reservation
 from mpio_fuse.scsi.sense import decode_sense
-from mpio_fuse.target.logical_unit import Answer, LogicalUnitModel
+from mpio_fuse.target.logical_unit import LogicalUnitModel
 from mpio_fuse.target.nexus import Nexus
 from mpio_fuse.target.quirks import Quirks
+from mpio_fuse.target.task import Answer
 
 RECORDS = Path(__file__).parent / "measured"
 NEXUSES = {

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from mpio_fuse.scsi.opcodes import PrOut
 from mpio_fuse.scsi.pr_types import PrType
-from mpio_fuse.target.logical_unit import Answer, LogicalUnitModel
+from mpio_fuse.target.logical_unit import LogicalUnitModel
 from mpio_fuse.target.medium import Kind
 from mpio_fuse.target.nexus import Nexus
 from mpio_fuse.target.quirks import (
@@ -24,6 +24,7 @@ from mpio_fuse.target.quirks import (
     VMWARE_RDM,
     Quirks,
 )
+from mpio_fuse.target.task import Answer
 
 NEXUSES = [Nexus(f"iqn.host-{host}", port) for host in "ab" for port in (1, 2)]
 KEYS = (0, 0xA1, 0xB1, 0xC1)

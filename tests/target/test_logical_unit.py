@@ -8,7 +8,7 @@ from mpio_fuse.scsi.opcodes import OpCode
 from mpio_fuse.scsi.pr_in import decode_capabilities, decode_full_status
 from mpio_fuse.scsi.pr_types import PrType
 from mpio_fuse.scsi.sense import decode_sense
-from mpio_fuse.target.logical_unit import Answer, LogicalUnitModel, Progress, Task
+from mpio_fuse.target.logical_unit import LogicalUnitModel
 from mpio_fuse.target.nexus import Nexus
 from mpio_fuse.target.quirks import (
     LIO,
@@ -21,6 +21,7 @@ from mpio_fuse.target.quirks import (
     Quirks,
 )
 from mpio_fuse.target.refusal import Ending
+from mpio_fuse.target.task import Answer, Progress, Task
 from tests.target.replay import encode
 
 BLOCK = 512
