@@ -38,6 +38,7 @@ async def test_cancelled_while_the_disk_is_being_opened(
             nursery.cancel_scope.cancel()
         assert when == "before" or claim.block_devices == ()
     may_open.set()
-    await trio.lowlevel.wait_readable(reading)
+    with trio.fail_after(10):
+        await trio.lowlevel.wait_readable(reading)
     assert os.read(reading, 1) == b""
     os.close(reading)
