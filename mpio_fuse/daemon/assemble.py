@@ -13,6 +13,7 @@ from mpio_fuse.daemon.config import Config
 from mpio_fuse.device.claim import Claim
 from mpio_fuse.device.discovered import DiscoveredLun, Discovery
 from mpio_fuse.device.discovery import discover
+from mpio_fuse.device.health import watch
 from mpio_fuse.device.pseudo_device import PseudoDevice
 from mpio_fuse.device.settings import Settings
 from mpio_fuse.errors import MpioError
@@ -42,10 +43,17 @@ class Assembled:
 
     luns: list[ServedLun] = attrs.Factory(list)
     left_out: list[MpioError] = attrs.Factory(list)
+    check_interval_s: float = 5.0
 
     @property
     def devices(self) -> list[PseudoDevice]:
         return [lun.device for lun in self.luns]
+
+    async def watch(self) -> None:
+        """Keep looking after the underpaths; until cancelled."""
+        async with trio.open_nursery() as nursery:
+            for device in self.devices:
+                nursery.start_soon(watch, device, self.check_interval_s)
 
     async def aclose(self) -> list[Exception]:
         """Take every device out of the registrants, all at once; what failed is returned."""
@@ -71,7 +79,7 @@ async def assemble(nodes: Sequence[str], config: Config, key: ReservationKey) ->
         MpioError, ExceptionGroup: a node that was named cannot be served, or no LUN can.
     """
     found = await discover(nodes)
-    assembled = Assembled()
+    assembled = Assembled(check_interval_s=config.timeouts.check_s)
     try:
         found.raise_for_named()
         wanted = [lun for lun in found.luns if str(lun.wwid) not in config.bypass]

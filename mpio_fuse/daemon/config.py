@@ -14,6 +14,7 @@
     [timeouts]                      # seconds
     io = 30                         # one data command on one underpath
     control = 10                    # any other command
+    check = 5                       # between two looks at an underpath that is out of service
     stop = 30                       # requests still under way when the daemon is to stop
 
     [log]
@@ -71,6 +72,7 @@ class Timeouts:
 
     io_s: float = 30.0
     control_s: float = 10.0
+    check_s: float = 5.0
     stop_s: float = 30.0
 
 
@@ -163,6 +165,7 @@ def _timeouts(section: Section) -> Timeouts:
     timeouts = Timeouts(
         io_s=section.take("io", seconds, default.io_s),
         control_s=section.take("control", seconds, default.control_s),
+        check_s=section.take("check", seconds, default.check_s),
         stop_s=section.take("stop", seconds, default.stop_s),
     )
     section.finish()

@@ -68,6 +68,8 @@ class Assembly(Protocol):
     @property
     def left_out(self) -> Sequence[MpioError]: ...
 
+    async def watch(self) -> None: ...
+
     async def aclose(self) -> list[Exception]: ...
 
 
@@ -151,7 +153,7 @@ class _Daemon:
                 nursery.start_soon(control_server.serve, listener, answer, self.finished)
                 for error in assembly.left_out:
                     self.readiness.warn(f"left out: {error}")
-                await self._mount(fs)
+                await self._mount(fs, assembly.watch)
             finally:
                 await self._release(assembly, fs)
 
@@ -164,22 +166,23 @@ class _Daemon:
             force_group=config.force_group,
         )
 
-    async def _mount(self, fs: FileSystem) -> None:
+    async def _mount(self, fs: FileSystem, watch: Callable[[], Awaitable[None]]) -> None:
         """Mount, serve, and see that nothing is mounted any more."""
         _init(fs, self.plan)
         try:
             mount = mountpoint.mounted_at(self.plan.mountpoint)
             self.device = mount.device if mount else None
-            await self._serve_requests(fs)
+            await self._serve_requests(fs, watch)
         finally:
             # Requests that nobody answers any more fail from here on, so that detaching waits for none of them.
             pyfuse3.close(unmount=False)
             self.detach(lazily=True)
 
-    async def _serve_requests(self, fs: FileSystem) -> None:
+    async def _serve_requests(self, fs: FileSystem, watch: Callable[[], Awaitable[None]]) -> None:
         serving = trio.CancelScope()
         try:
             async with trio.open_nursery() as nursery:
+                nursery.start_soon(watch)
                 nursery.start_soon(fs.drop_stale_caches)
                 nursery.start_soon(self._end_when_asked, fs, serving)
                 nursery.start_soon(self._greet)

@@ -48,7 +48,6 @@ def agreed_logical_unit(named: Sequence[Named]) -> LogicalUnit:
         units[0],
         capacity=next((unit.capacity for unit in units if unit.capacity), None),
         max_transfer_blocks=min(limits, default=None),
-        has_fua=all(unit.has_fua for unit in units),
     )
 
 

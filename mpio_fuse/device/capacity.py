@@ -1,4 +1,4 @@
-"""The size of a logical unit, asked over one underpath."""
+"""The size of a logical unit and how it takes writes, asked over one underpath."""
 
 from mpio_fuse.device.control import OnAttention, issue
 from mpio_fuse.device.underpath import Underpath
@@ -11,6 +11,7 @@ from mpio_fuse.scsi.capacity import (
     read_capacity_16,
 )
 from mpio_fuse.scsi.command import received
+from mpio_fuse.scsi.mode_sense import decode_mode_header, mode_sense_6
 
 
 async def read_capacity(
@@ -36,3 +37,13 @@ async def read_capacity(
     except DecodeError as error:
         raise DecodeError(error.what, underpath=underpath.name) from None
     return None
+
+
+async def has_fua(underpath: Underpath, timeout_s: float, on_attention: OnAttention) -> bool:
+    """Whether the logical unit says that it takes the FUA bit; no answer is no."""
+    command = mode_sense_6()
+    completion = await issue(underpath, command, timeout_s, on_attention)
+    try:
+        return completion.is_good and decode_mode_header(received(command, completion)).has_fua
+    except DecodeError:
+        return False

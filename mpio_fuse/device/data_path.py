@@ -54,11 +54,15 @@ Buffer = bytes | bytearray | memoryview
 
 @attrs.frozen
 class Geometry:
-    """What bounds a command: the medium and the largest transfer that device and transports take."""
+    """What shapes a command: the medium, and the largest transfer that device and transports take.
+
+    ``has_fua``: the logical unit takes the FUA bit; without it a durable write is followed by a flush.
+    """
 
     block_size_bytes: int
     blocks: int
     max_transfer_blocks: int
+    has_fua: bool = False
 
     @property
     def size_bytes(self) -> int:
@@ -114,7 +118,7 @@ class DataPath:
         self._recovery = recovery
         self._io_timeout_s = io_timeout_s
         self._locks = RangeLock()
-        self._has_fua = True
+        self._refuses_fua = False
         self._has_synchronize_cache = True
 
     # -- bytes
@@ -227,11 +231,11 @@ class DataPath:
         def build(*, fua: bool) -> Command:
             return block.write(piece.lba, data, size, fua=fua, timeout_s=self._io_timeout_s)
 
-        if durable and self._has_fua:
+        if durable and geometry.has_fua and not self._refuses_fua:
             try:
                 await self._carry(grant, lambda: build(fua=True), is_write=True)
             except NotSupported:
-                self._has_fua = False
+                self._refuses_fua = True
             else:
                 return
         await self._carry(grant, lambda: build(fua=False), is_write=True)

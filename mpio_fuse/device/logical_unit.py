@@ -22,4 +22,3 @@ class LogicalUnit:
     capacity: Capacity | None
     max_transfer_blocks: int | None
     has_persistent_reserve: bool
-    has_fua: bool = True

@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 import structlog
 import trio
 
-from mpio_fuse.device.capacity import read_capacity
+from mpio_fuse.device.capacity import has_fua, read_capacity
 from mpio_fuse.device.data_path import Buffer, DataPath, Geometry
 from mpio_fuse.device.gate import Gate
 from mpio_fuse.device.grant import Grant
@@ -404,7 +404,9 @@ class PseudoDevice:
         size = capacity.block_size_bytes
         limits = [one.transport.max_transfer_bytes // size for one in self.underpaths]
         limits.append(self.logical_unit.max_transfer_blocks or DEFAULT_MAX_TRANSFER_BYTES // size)
-        self._geometry = Geometry(size, capacity.blocks, max(1, min(limits)))
+        self._geometry = Geometry(
+            size, capacity.blocks, max(1, min(limits)), has_fua=await self._ask_for_fua()
+        )
 
     async def _read_capacity(self) -> Capacity:
         for underpath in self.underpaths:
@@ -414,6 +416,11 @@ class PseudoDevice:
                 if capacity is not None:
                     return capacity
         raise NoUsableUnderpath("READ CAPACITY fails on every underpath", lun=self.name)
+
+    async def _ask_for_fua(self) -> bool:
+        """Asked of a registered underpath: MODE SENSE conflicts on the others while a host holds the disk."""
+        underpath = next(one for one in self.underpaths if one.registered)
+        return await has_fua(underpath, self.settings.control_timeout_s, self.note_attention)
 
     def _failures(self) -> str:
         return "; ".join(

@@ -32,7 +32,7 @@ from mpio_fuse.device.underpath import Underpath, UnderpathState
 from mpio_fuse.errors import DecodeError, NoUsableUnderpath
 from mpio_fuse.reserve.procedure import Outcome
 from mpio_fuse.scsi import pr_in, pr_out
-from mpio_fuse.scsi.command import Command, Completion, received
+from mpio_fuse.scsi.command import Command, Completion, Status, received
 from mpio_fuse.scsi.pr_types import PrType
 from mpio_fuse.scsi.reservation_key import ZERO_KEY, ReservationKey
 from mpio_fuse.scsi.verdict import describe, is_answer_lost
@@ -95,7 +95,9 @@ class Registrar:
             underpath.state = UnderpathState.UP
             underpath.last_failure = ""
         else:
-            self._fail(underpath, f"{command.name}: {describe(completion)}")
+            # A conflict says that another key is registered here: no fault of the underpath.
+            is_fault = completion.status != Status.RESERVATION_CONFLICT
+            self._fail(underpath, f"{command.name}: {describe(completion)}", is_fault=is_fault)
         return underpath.registered
 
     async def register_all(self) -> Outcome:
@@ -274,10 +276,10 @@ class Registrar:
         there = [one for one in self.underpaths if one.state is not UnderpathState.REMOVED]
         return sorted(there, key=lambda one: (not one.is_usable, not one.registered, one.index))
 
-    def _fail(self, underpath: Underpath, cause: str) -> None:
+    def _fail(self, underpath: Underpath, cause: str, *, is_fault: bool = True) -> None:
         underpath.registered = False
         underpath.last_failure = cause
-        underpath.counters.failures += 1
+        underpath.counters.failures += is_fault
         if underpath.state is not UnderpathState.REMOVED:
             underpath.state = UnderpathState.DOWN
         self._log.info("underpath down", underpath=underpath.name, cause=cause)

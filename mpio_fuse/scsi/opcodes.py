@@ -11,6 +11,7 @@ class OpCode(enum.IntEnum):
     INQUIRY = 0x12
     RESERVE_6 = 0x16
     RELEASE_6 = 0x17
+    MODE_SENSE_6 = 0x1A
     READ_CAPACITY_10 = 0x25
     READ_10 = 0x28
     WRITE_10 = 0x2A

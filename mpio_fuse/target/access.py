@@ -41,7 +41,6 @@ OTHERS = ~NEVER
 class OtherOpCode(enum.IntEnum):
     """Commands the table knows although this project never sends them."""
 
-    MODE_SENSE_6 = 0x1A
     VERIFY_10 = 0x2F
     LOG_SENSE = 0x4D
     RESERVE_10 = 0x56
@@ -102,7 +101,7 @@ SPC_CONFLICTS: ConflictTable = {
     (OpCode.READ_10, None): READS,
     (OpCode.READ_16, None): READS,
     (OtherOpCode.VERIFY_10, None): READS,
-    (OtherOpCode.MODE_SENSE_6, None): WRITES,
+    (OpCode.MODE_SENSE_6, None): WRITES,
     (OtherOpCode.MODE_SENSE_10, None): WRITES,
     (OpCode.WRITE_10, None): WRITES,
     (OpCode.WRITE_16, None): WRITES,
@@ -118,7 +117,7 @@ LIO_CONFLICTS: ConflictTable = {
     **SPC_CONFLICTS,
     READ_CAPACITY_10: READS,
     READ_CAPACITY_16: READS,
-    (OtherOpCode.MODE_SENSE_6, None): READS & ~Situation.EA_REGISTERED,
+    (OpCode.MODE_SENSE_6, None): READS & ~Situation.EA_REGISTERED,
     (OtherOpCode.MODE_SENSE_10, None): READS & ~Situation.EA_REGISTERED,
     (OtherOpCode.VERIFY_10, None): _LIO_WITHOUT_DATA,
     (OpCode.SYNCHRONIZE_CACHE_10, None): _LIO_WITHOUT_DATA,

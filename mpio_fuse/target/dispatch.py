@@ -23,6 +23,7 @@ HANDLERS: dict[CommandKey, Handler] = {
     (OpCode.REQUEST_SENSE, None): primary.request_sense,
     (OpCode.INQUIRY, None): primary.inquiry,
     (OpCode.REPORT_LUNS, None): primary.report_luns,
+    (OpCode.MODE_SENSE_6, None): primary.mode_sense_6,
     REPORT_TARGET_PORT_GROUPS: primary.report_target_port_groups,
     (OpCode.RESERVE_6, None): primary.reserve_6,
     (OpCode.RELEASE_6, None): primary.release_6,

@@ -11,12 +11,18 @@ from mpio_fuse.target.registrations import attention_port
 from mpio_fuse.target.state import Request, State
 
 EVPD = 0x01
+DPOFUA = 0x10
 MINIMUM_PR_IN_LENGTH_BYTES = 8
 
 
 def test_unit_ready(_state: State, _request: Request) -> bytes:
     """Always ready; what is pending was reported before this."""
     return b""
+
+
+def mode_sense_6(_state: State, request: Request) -> bytes:
+    """The mode parameter header alone: a disk that may be written and takes FUA (SBC-3 table 198)."""
+    return bytes((3, 0, DPOFUA, 0))[: request.cdb.u8(4)]
 
 
 def inquiry(state: State, request: Request) -> bytes:

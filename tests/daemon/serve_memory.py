@@ -58,6 +58,9 @@ class MemoryAssembly:
     devices: list[ShownDevice]
     left_out: list[MpioError]
 
+    async def watch(self) -> None:
+        """Memory needs no looking after."""
+
     async def aclose(self) -> list[Exception]:
         return []
 

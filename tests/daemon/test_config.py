@@ -24,6 +24,7 @@ bypass = ["naa.9"]
 [timeouts]
 io = 5
 control = 2.5
+check = 3
 stop = 1
 
 [log]
@@ -52,7 +53,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         force_group=12,
         standby="unregistered",
         bypass=frozenset({"naa.9"}),
-        timeouts=Timeouts(5, 2.5, 1),
+        timeouts=Timeouts(5, 2.5, 3, 1),
         log=LogConfig("debug", "json", Path("/var/log/x")),
         luns={"naa.1": LunConfig("database"), "naa.2": LunConfig()},
     )
@@ -95,7 +96,10 @@ def test_of_an_unprivileged_daemon_they_belong_to_its_user(monkeypatch: pytest.M
     ("text", "error"),
     [
         ("keys = 1", r"toml: unknown key 'keys'; known keys: allow_other, "),
-        ("[timeouts]\nread = 1", r"toml \[timeouts\]: unknown key 'read'; known keys: control, io"),
+        (
+            "[timeouts]\nread = 1",
+            r"toml \[timeouts\]: unknown key 'read'; known keys: check, control, io",
+        ),
         ('[luns."naa.1"]\nname = "x"', r"toml \[luns\] \[naa\.1\]: unknown key 'name'"),
         ('key = "0"', "key: key 0 cannot be registered"),
         ("key = 12", "key: 12 is not a text"),

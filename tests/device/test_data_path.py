@@ -1,5 +1,6 @@
 """Bytes at any offset, on disks of any block size, split as device and transports ask."""
 
+import attrs
 import pytest
 import trio
 from hypothesis import given
@@ -7,6 +8,8 @@ from hypothesis import strategies as st
 from trio.testing import MockClock
 
 from mpio_fuse.errors import NoSpace
+from mpio_fuse.scsi import block
+from mpio_fuse.scsi.opcodes import OpCode
 from mpio_fuse.target.logical_unit import LogicalUnitModel
 from tests.device.world import World
 
@@ -77,6 +80,29 @@ async def test_the_end_of_the_device() -> None:
     assert await handle.write(4096, b"") == 0
     with pytest.raises(NoSpace, match="past the end"):
         await handle.write(4096, b"x")
+
+
+async def test_a_durable_write_carries_fua_and_needs_no_flush() -> None:
+    world = World()
+    host = await world.host("a")
+    handle = await host.device.open()
+    world.model.log.clear()
+    await handle.write(0, b"d" * 512, durable=True)
+    (entry,) = world.model.log
+    assert entry.cdb[:2] == bytes((OpCode.WRITE_10, block.FUA))
+
+
+async def test_a_durable_write_without_fua_is_flushed() -> None:
+    world = World()
+    host = await world.host("a")
+    handle = await host.device.open()
+    world.model.log.clear()
+    geometry = attrs.evolve(host.device.geometry, has_fua=False)
+    await host.device.data.write(handle.grant, geometry, 0, b"d" * 512, durable=True)
+    assert [entry.cdb[0] for entry in world.model.log] == [
+        OpCode.WRITE_10,
+        OpCode.SYNCHRONIZE_CACHE_10,
+    ]
 
 
 async def test_a_durable_write_survives_a_power_loss_and_a_flush_makes_the_others() -> None:

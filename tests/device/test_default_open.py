@@ -120,6 +120,7 @@ async def test_after_a_crash_our_own_reservation_is_found_kept_and_released_by_t
     await crashed.device.open()
     again = await world.host("a")  # the same nexuses: a new daemon on the same host
     assert world.holder == KEYS["a"]
+    assert [one.counters.failures for one in again.device.underpaths] == [0, 0]
     handle = await again.device.open()
     assert "RESERVE" not in {line.split()[1] for line in world.sent(again)}
     await handle.write(0, stamp("new life"))
