@@ -16,7 +16,12 @@ class MpioError(Exception):
     errno: int = errno_codes.EIO
 
     def __init__(
-        self, what: str, *, lun: str | None = None, underpath: str | None = None, hint: str | None = None
+        self,
+        what: str,
+        *,
+        lun: str | None = None,
+        underpath: str | None = None,
+        hint: str | None = None,
     ) -> None:
         self.what = what
         self.lun = lun
