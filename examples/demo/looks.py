@@ -1,0 +1,101 @@
+"""Looks at the state of things, for claims: at the daemons, the array, the kernel."""
+
+import json
+import time
+from typing import Any
+
+from attrs import frozen
+
+from examples.demo.array_view import Registration, parse_full_status, told_lines
+from examples.demo.stage import Stage
+from tests.lab.fabric import FabricReport, Node
+from tests.lab.job import Result
+
+KEYS = {"a": 0xA1, "b": 0xB1}
+EXIT_UNIT_ATTENTION = 6
+RELEASE_LIMIT_S = 10.0
+POLL_S = 0.05
+
+
+@frozen
+class Hosts:
+    """The nodes of hosts A and B."""
+
+    a: tuple[Node, ...]
+    b: tuple[Node, ...]
+
+    @classmethod
+    def of(cls, report: FabricReport) -> "Hosts":
+        """Take them from a lab's report."""
+        return cls(tuple(report.select("a")), tuple(report.select("b")))
+
+    def nodes(self, host: str) -> list[str]:
+        """Give the sg nodes of host "a" or "b"."""
+        return sorted(node.sg for node in (self.a if host == "a" else self.b))
+
+    def device_directory(self, sg: str) -> str:
+        """Give the sysfs directory of the disk behind an sg node."""
+        block = next(node.block for node in (*self.a, *self.b) if node.sg == sg)
+        return f"/sys/block/{block.removeprefix('/dev/')}/device"
+
+
+def underpaths(stage: Stage, mountpoint: str) -> dict[str, dict[str, Any]]:
+    """Give what the daemon of ``mountpoint`` says about each of its underpaths, by device node."""
+    document = json.loads(stage.ask("mpio-fuse status --json").stdout)
+    daemon = next(one for one in document["daemons"] if one["mountpoint"] == mountpoint)
+    return {one["device"]: one for one in daemon["luns"][0]["underpaths"]}
+
+
+def moved(before: dict[str, Any], after: dict[str, Any], counter: str) -> dict[str, int]:
+    """Give by how much ``counter`` has grown on each underpath."""
+    return {node: after[node][counter] - before[node][counter] for node in after}
+
+
+def kernel_requests(stage: Stage, hosts: Hosts, host: str) -> dict[str, int]:
+    """Give how many commands the kernel itself has sent down each node of ``host``."""
+    nodes = hosts.nodes(host)
+    files = " ".join(f"{hosts.device_directory(node)}/iorequest_cnt" for node in nodes)
+    numbers = stage.ask(f"cat {files}").stdout.split()
+    return {node: int(number, 16) for node, number in zip(nodes, numbers, strict=True)}
+
+
+def _sg_persist(stage: Stage, what: str, node: str) -> Result:
+    """Ask the array, once more after each unit attention: those tell a nexus what others have changed since."""
+    for _ in range(4):
+        result = stage.ask(f"sg_persist --in {what} {node}")
+        if result.status != EXIT_UNIT_ATTENTION:
+            break
+    return result
+
+
+def registrations(stage: Stage, node: str) -> list[Registration]:
+    """Give the array's own list of registrations, quietly."""
+    return parse_full_status(_sg_persist(stage, "--read-full-status", node).stdout)
+
+
+def show_registrations(stage: Stage, host: str, node: str) -> list[Registration]:
+    """Give the same list and show it."""
+    stage.ask(f"sg_turs --number=4 {node}")  # takes the unit attentions that would come first
+    command = f"sg_persist --in --read-full-status {node}"
+    return parse_full_status(stage.run(host, command, told_lines).stdout)
+
+
+def holders(found: list[Registration]) -> list[tuple[int, str | None]]:
+    """Give key and type of each holder of the reservation."""
+    return [(one.key, one.reservation_type) for one in found if one.reservation_type]
+
+
+def wait_released(stage: Stage, node: str) -> list[Registration]:
+    """Wait until nobody holds the reservation, and give the registrations then (or at the limit).
+
+    close(2) returns before FUSE has told the daemon about it.
+    """
+    deadline_s = time.monotonic() + RELEASE_LIMIT_S
+    while holders(found := registrations(stage, node)) and time.monotonic() < deadline_s:
+        time.sleep(POLL_S)
+    return found
+
+
+def sha256(result: Result) -> str:
+    """Give the checksum that sha256sum printed."""
+    return result.stdout.split()[0] if result.stdout.split() else "(none)"
