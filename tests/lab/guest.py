@@ -14,6 +14,8 @@ A `Guest` has no threads: it looks at the control line when somebody waits for s
 """
 
 import contextlib
+import os
+import re
 import select
 import shlex
 import shutil
@@ -24,7 +26,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from os import killpg
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
@@ -45,6 +46,8 @@ from tests.lab.launch import (
 HERE = Path(__file__).resolve().parent
 BOOT_TIMEOUT_S = 60.0
 CONSOLE_TAIL_LINES = 15
+# Of a panic's report, what says least and takes most room.
+STACK_LINE = re.compile(r"\s*\[<[0-9a-f]+>\]|RSP:|R[A-Z0-9]+: |Stack:|\s*[0-9a-f]{8} ")
 
 Command = str | Sequence[str]
 
@@ -124,11 +127,21 @@ class Guest:
 
     def freeze(self) -> None:
         """Stop the guest where it is, as a host that hangs: nothing in it runs until ``thaw``."""
-        killpg(self._group, signal.SIGSTOP)
+        os.kill(self._kernel_pid(), signal.SIGSTOP)
 
     def thaw(self) -> None:
         """Let a frozen guest go on; it does not know that time has passed."""
-        killpg(self._group, signal.SIGCONT)
+        os.kill(self._kernel_pid(), signal.SIGCONT)
+
+    def _kernel_pid(self) -> int:
+        """Find the guest's kernel, which what makes the namespaces has as its child's child.
+
+        The processes of the guest are its children; stopping them one by one would confuse it, and is not needed.
+        """
+        pid = self._leader
+        while Path(f"/proc/{pid}/comm").read_text().strip() != prerequisites.UML_KERNEL:
+            pid = int(Path(f"/proc/{pid}/task/{pid}/children").read_text())
+        return pid
 
     # Commands -------------------------------------------------------------------------------------------------
 
@@ -225,7 +238,9 @@ class Guest:
             text = (self.work / "console").read_text(errors="replace")
         except OSError:
             return "(the guest's console is gone)"
-        lines = text.splitlines()[-CONSOLE_TAIL_LINES:]
+        lines = [line for line in text.splitlines() if not STACK_LINE.match(line)][
+            -CONSOLE_TAIL_LINES:
+        ]
         return "\n".join(["the guest's console ends with:", *(f"  | {line}" for line in lines)])
 
     def _receive(self, timeout_s: float) -> None:
@@ -292,11 +307,11 @@ class Guest:
                     "TMPDIR": memory_directory(self.settings.memory_bytes, self.work),
                 },
             )
-        self._group = _read_group(supervisor.stdout)
+        self._leader = _read_pid(supervisor.stdout)
         return supervisor
 
 
-def _read_group(stream: IO[bytes] | None) -> int:
+def _read_pid(stream: IO[bytes] | None) -> int:
     line = stream.readline() if stream else b""
     if not line:
         raise GuestDiedError("the guest's supervisor ended before it started the guest")

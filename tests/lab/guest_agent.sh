@@ -6,6 +6,9 @@
 #           send a signal to the first process of RUN n
 #   SHELL   an interactive shell on the second serial line; answer "DONE shell STATUS"
 . /run/lab/environment
+# What a shell starts in the background ignores SIGINT for good, and a Python in it never raises KeyboardInterrupt.
+DEFAULT_SIGNALS="/usr/bin/env --default-signal=INT,QUIT"
+# Commands get /bin/sh, not busybox's shell, which would run its own dd or blockdev instead of the machine's.
 exec 3<>/dev/ttyS0
 busybox stty raw -echo <&3
 cd "$LAB_PROJECT" || exit
@@ -15,7 +18,7 @@ while read -r REQUEST JOB SIGNAL <&3; do
     RUN)
         (
             exec 3>&-
-            busybox setsid busybox sh "/run/lab/$JOB.sh" \
+            busybox setsid $DEFAULT_SIGNALS /bin/sh "/run/lab/$JOB.sh" \
                 <"/run/lab/$JOB.in" >"/run/lab/$JOB.out" 2>"/run/lab/$JOB.err"
             echo "DONE $JOB $?" >/dev/ttyS0
         ) &
@@ -25,7 +28,7 @@ while read -r REQUEST JOB SIGNAL <&3; do
     SHELL)
         (
             exec 3>&-
-            busybox setsid -c busybox sh /run/lab/shell </dev/ttyS1 >/dev/ttyS1 2>&1
+            busybox setsid -c $DEFAULT_SIGNALS /bin/sh /run/lab/shell </dev/ttyS1 >/dev/ttyS1 2>&1
             echo "DONE shell $?" >/dev/ttyS0
         ) &
         ;;

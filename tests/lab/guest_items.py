@@ -6,6 +6,7 @@ When that pytest ends early, or a test takes too long, the test concerned fails 
 """
 
 import json
+import sys
 from collections.abc import Iterator
 from os import PathLike
 from typing import Any
@@ -65,7 +66,7 @@ class Batch:
             "".join(f"{nodeid}\n" for nodeid in self.waiting)
         )
         self._file = lab.guest.work / name
-        command = f"python -m pytest -p no:cacheprovider @{GUEST_WORK}/{name}.args"
+        command = f"{sys.executable} -m pytest -p no:cacheprovider @{GUEST_WORK}/{name}.args"
         return lab.spawn(command.split(), environment={REPORTS_VARIABLE: f"{GUEST_WORK}/{name}"})
 
     def _wait(self, job: Job, nodeid: str) -> tuple[Job, list[Report]]:

@@ -1,5 +1,6 @@
 """A lab: a guest with a fabric in it."""
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -54,7 +55,7 @@ class Lab:
 
     def _build(self) -> None:
         (self.guest.work / FABRIC_FILE).write_text(self.fabric.to_json())
-        build = f"python -m tests.lab.build {GUEST_WORK}/{FABRIC_FILE} {GUEST_WORK}/{REPORT_FILE}"
+        build = f"{sys.executable} -m tests.lab.build {GUEST_WORK}/{FABRIC_FILE} {GUEST_WORK}/{REPORT_FILE}"
         result = self.guest.run(f"{build} && exec {RESET_SCRIPT} keep", timeout_s=BUILD_TIMEOUT_S)
         if result.status != 0:
             raise LabError(
@@ -109,7 +110,7 @@ class Lab:
         self, *arguments: str, timeout_s: float = DEFAULT_TIMEOUT_S, stdin: bytes = b""
     ) -> Result:
         """Run the project's Python, as in ``lab.python("-c", "print(1)")``."""
-        return self.run(["python", *arguments], timeout_s=timeout_s, stdin=stdin)
+        return self.run([sys.executable, *arguments], timeout_s=timeout_s, stdin=stdin)
 
     def mpio_fuse(self, *arguments: str, timeout_s: float = DEFAULT_TIMEOUT_S) -> Result:
         """Run the project's command, as in ``lab.mpio_fuse("discover", "--json")``."""

@@ -2,10 +2,10 @@
 
 Run as a program (``python -I -S supervisor.py WORK CPU FD,FD... COMMAND...``) with a pipe as stdin that the
 lab holds open.  When that pipe ends, because the lab closed it or because the lab's process is gone, however
-it went, the guest's whole process group is killed and the work directory removed.  So neither Ctrl-C nor
+it went, all of the guest's processes are killed and the work directory removed.  So neither Ctrl-C nor
 ``kill -9`` of a test run leaves a guest behind, and there is one way to clean up instead of two.
 
-The first line on stdout is the guest's process group, for signals (SIGSTOP makes a frozen host).
+The first line on stdout is the PID of the process COMMAND became.
 """
 
 import contextlib

@@ -4,6 +4,7 @@ import contextlib
 import os
 import select
 import shlex
+import shutil
 import sys
 import termios
 import tty
@@ -37,7 +38,7 @@ def _raw_terminal(fd: int) -> Iterator[None]:
 
 def _shell_script(lab: Lab) -> str:
     """Give the text that sets up the guest's end: window size, environment, prompt."""
-    columns, lines = os.get_terminal_size(0) if os.isatty(0) else (80, 24)
+    columns, lines = shutil.get_terminal_size()
     variables = {
         **lab.environment,
         "TERM": os.environ.get("TERM", "dumb"),
