@@ -20,7 +20,7 @@ from typing import TypeVar
 import attrs
 import trio
 
-from mpio_fuse.device.control import issue
+from mpio_fuse.device.control import OnAttention, issue
 from mpio_fuse.device.logical_unit import LogicalUnit
 from mpio_fuse.device.underpath import Underpath
 from mpio_fuse.errors import DecodeError, MpioError, TransportError
@@ -28,6 +28,7 @@ from mpio_fuse.scsi import capacity, inquiry, pr_in, sense_codes, vpd
 from mpio_fuse.scsi.command import Command, Completion, Status, received
 from mpio_fuse.scsi.identity import Wwid, logical_unit_wwid
 from mpio_fuse.scsi.inquiry import DeviceType, StandardInquiry
+from mpio_fuse.scsi.mode_sense import decode_mode_header, mode_sense_6
 from mpio_fuse.scsi.sense import SenseKey
 from mpio_fuse.scsi.verdict import Verdict, describe, judge, sense_of
 from mpio_fuse.transport.contract import Transport
@@ -56,6 +57,10 @@ class NotADisk(MpioError):
     """There is something else behind the node, or nothing."""
 
 
+class NoIdentity(MpioError):
+    """The target answers, but not with an identity that tells its disk from others."""
+
+
 @attrs.frozen
 class Identity:
     """What INQUIRY alone tells."""
@@ -80,7 +85,7 @@ async def identify(transport: Transport, *, timeout_s: float) -> Identity:
     Raises:
         As `probe`.
     """
-    return await _bounded(Prober(transport, timeout_s).identity, transport, timeout_s)
+    return await _bounded(Prober(Underpath(0, transport), timeout_s).identity, transport, timeout_s)
 
 
 async def probe(transport: Transport, *, timeout_s: float) -> LogicalUnit:
@@ -91,7 +96,9 @@ async def probe(transport: Transport, *, timeout_s: float) -> LogicalUnit:
         DecodeError: an answer is not what it claims to be.
         MpioError: no identity, no capacity, no answer, or no telling whether it has persistent reserve.
     """
-    return await _bounded(Prober(transport, timeout_s).logical_unit, transport, timeout_s)
+    return await _bounded(
+        Prober(Underpath(0, transport), timeout_s).logical_unit, transport, timeout_s
+    )
 
 
 async def _bounded(
@@ -109,12 +116,17 @@ async def _bounded(
     )
 
 
+def note_nothing(_underpath: Underpath, _verdict: Verdict, _text: str) -> None:
+    """Nothing is registered or open yet that an attention could be about: whoever registers reads the state first."""
+
+
 @attrs.frozen
 class Prober:
     """The questions, one method each.  ``timeout_s`` bounds one command."""
 
-    transport: Transport
+    underpath: Underpath
     timeout_s: float
+    on_attention: OnAttention = note_nothing
 
     async def identity(self) -> Identity:
         standard = await self.standard_inquiry()
@@ -140,7 +152,7 @@ class Prober:
         standard = inquiry.decode_inquiry(await self._data(inquiry.inquiry(INQUIRY_LENGTH_BYTES)))
         if not standard.is_connected_disk:
             raise not_a_disk(
-                standard.device_type, self.transport.name, standard.peripheral_qualifier
+                standard.device_type, self.underpath.name, standard.peripheral_qualifier
             )
         return standard
 
@@ -156,6 +168,22 @@ class Prober:
                 "VPD page 0x83 has no NAA, EUI-64 or T10 designator of the logical unit"
             )
         return wwid
+
+    async def leads_to(self, wwid: Wwid) -> bool | None:
+        """Whether this is still that disk: another may sit behind a node after a rescan; None: no answer."""
+        try:
+            return await self.wwid() == wwid
+        except (DecodeError, NoIdentity):
+            return False
+        except MpioError:
+            return None
+
+    async def has_fua(self) -> bool:
+        """Whether the logical unit says that it takes the FUA bit; no answer is no."""
+        try:
+            return decode_mode_header(await self._data(mode_sense_6())).has_fua
+        except MpioError:
+            return False
 
     async def block_limits(self) -> vpd.BlockLimits | None:
         """VPD page 0xB0, None where the target does not list it."""
@@ -217,7 +245,7 @@ class Prober:
         return self._checked(command, await self._issue(command))
 
     async def _issue(self, command: Command) -> Completion:
-        return await issue(Underpath(0, self.transport), command, self.timeout_s, _note_nothing)
+        return await issue(self.underpath, command, self.timeout_s, self.on_attention)
 
     def _checked(self, command: Command, completion: Completion) -> bytes:
         if judge(completion) is not Verdict.GOOD:
@@ -225,12 +253,11 @@ class Prober:
         return received(command, completion)
 
     def _error(self, what: str, hint: str | None = None) -> MpioError:
-        return MpioError(what, underpath=self.transport.name, hint=hint)
+        return MpioError(what, underpath=self.underpath.name, hint=hint)
 
-    def _no_identity(self, why: str) -> MpioError:
-        return self._error(
-            f"no identity to tell this disk from others by: {why}", "it cannot be served"
-        )
+    def _no_identity(self, why: str) -> NoIdentity:
+        what = f"no identity to tell this disk from others by: {why}"
+        return NoIdentity(what, underpath=self.underpath.name, hint="it cannot be served")
 
 
 def not_a_disk(device_type: int, device_node: str, peripheral_qualifier: int = 0) -> NotADisk:
@@ -239,10 +266,6 @@ def not_a_disk(device_type: int, device_node: str, peripheral_qualifier: int = 0
     named = {int(code): text for code, text in UNUSUAL_DEVICES.items()}
     what = named.get(kind, f"a device of type {kind:#04x}")
     return NotADisk(f"not a disk: {what}", underpath=device_node)
-
-
-def _note_nothing(_underpath: Underpath, _verdict: Verdict, _text: str) -> None:
-    """Nothing is registered or open yet that an attention could be about: whoever registers reads the state first."""
 
 
 def _is_kept_from_us(completion: Completion) -> bool:

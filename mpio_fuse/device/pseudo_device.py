@@ -20,11 +20,11 @@ from collections.abc import Callable, Sequence
 import structlog
 import trio
 
-from mpio_fuse.device.capacity import has_fua, read_capacity
 from mpio_fuse.device.data_path import Buffer, DataPath, Geometry
 from mpio_fuse.device.gate import Gate
 from mpio_fuse.device.grant import Grant
 from mpio_fuse.device.logical_unit import LogicalUnit
+from mpio_fuse.device.probe import Prober
 from mpio_fuse.device.recovery import DeviceRecovery, is_ours
 from mpio_fuse.device.registrar import Registrar, ReserveState
 from mpio_fuse.device.runner import Runner
@@ -411,8 +411,7 @@ class PseudoDevice:
     async def _read_capacity(self) -> Capacity:
         for underpath in self.underpaths:
             if underpath.registered:
-                timeout_s = self.settings.control_timeout_s
-                capacity = await read_capacity(underpath, timeout_s, self.note_attention)
+                capacity = await self._prober(underpath).read_capacity()
                 if capacity is not None:
                     return capacity
         raise NoUsableUnderpath("READ CAPACITY fails on every underpath", lun=self.name)
@@ -420,7 +419,10 @@ class PseudoDevice:
     async def _ask_for_fua(self) -> bool:
         """Asked of a registered underpath: MODE SENSE conflicts on the others while a host holds the disk."""
         underpath = next(one for one in self.underpaths if one.registered)
-        return await has_fua(underpath, self.settings.control_timeout_s, self.note_attention)
+        return await self._prober(underpath).has_fua()
+
+    def _prober(self, underpath: Underpath) -> Prober:
+        return Prober(underpath, self.settings.control_timeout_s, self.note_attention)
 
     def _failures(self) -> str:
         return "; ".join(

@@ -23,7 +23,7 @@ import trio
 
 from mpio_fuse.device.gate import Gate
 from mpio_fuse.device.grant import Grant
-from mpio_fuse.device.identity import has_wwid
+from mpio_fuse.device.probe import Prober
 from mpio_fuse.device.registrar import Registrar, ReserveState
 from mpio_fuse.device.underpath import Underpath, UnderpathState
 from mpio_fuse.errors import MpioError, NoUsableUnderpath
@@ -108,7 +108,7 @@ class DeviceRecovery:
 
     async def is_same_disk(self, underpath: Underpath) -> bool:
         """Whether the node still leads to this logical unit; if not it is removed from service."""
-        answer = await has_wwid(underpath, self._wwid, self._registrar.timeout_s)
+        answer = await Prober(underpath, self._registrar.timeout_s).leads_to(self._wwid)
         if answer:
             return True
         underpath.registered = False

@@ -9,11 +9,11 @@ from typing import TypeVar
 import attrs
 
 from mpio_fuse.device.control import issue
+from mpio_fuse.device.probe import note_nothing
 from mpio_fuse.device.underpath import Underpath
 from mpio_fuse.errors import DecodeError, MpioError
 from mpio_fuse.scsi import pr_in
 from mpio_fuse.scsi.command import Command, received
-from mpio_fuse.scsi.verdict import Verdict
 from mpio_fuse.transport.contract import Transport
 
 Answer = TypeVar("Answer")
@@ -45,7 +45,7 @@ class _Reader:
 
     async def ask(self, command: Command, decode: Callable[[bytes], Answer]) -> Answer | None:
         try:
-            completion = await issue(self.underpath, command, self.timeout_s, _note_nothing)
+            completion = await issue(self.underpath, command, self.timeout_s, note_nothing)
         except MpioError:
             return None
         if not completion.is_good:
@@ -61,7 +61,3 @@ class _Reader:
         if keys is None or not keys.is_truncated:
             return keys
         return await self.ask(pr_in.read_keys(keys.length_bytes), pr_in.decode_keys)
-
-
-def _note_nothing(_underpath: Underpath, _verdict: Verdict, _text: str) -> None:
-    """Nothing of ours is registered yet that an attention could be about."""
