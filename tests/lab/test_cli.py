@@ -68,7 +68,7 @@ def _supervisor_of(lab: subprocess.Popen[bytes]) -> int:
 def test_output_streams_and_killing_it_ends_the_guest(
     environment: dict[str, str], how: signal.Signals
 ) -> None:
-    command = [LAB, "run", *QUICK, "--", "echo first; exec sleep 1000"]
+    command = [LAB, "run", *QUICK, "--timeout", "60", "--", "echo first; exec sleep 1000"]
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE) as lab:
         assert lab.stdout is not None
         assert lab.stdout.readline() == b"first\n"
