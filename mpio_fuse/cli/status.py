@@ -1,6 +1,7 @@
 """``mpio-fuse status``: what the running daemons know, as a table for people or JSON for programs."""
 
 import json
+from datetime import datetime
 from typing import Any
 
 import click
@@ -87,10 +88,17 @@ def _reservation(lun: dict[str, Any]) -> str:
     reservation = lun["reservation"]
     owner = reservation["owner"]
     text = _OWNERS.get(owner, "another host's")
+    if lun["retained_from_before"]:
+        text += " (kept from before this daemon started)"
     if reservation["holder"]:
         text += f", key {reservation['holder']}, {reservation['type']}"
-    text += ", retained" if lun["retained"] else ""
+    if lun["retained_since"] is not None:
+        text += f", retained since {_local_time(lun['retained_since'])}"
     return f"{text}; FENCED" if lun["fenced"] else text
+
+
+def _local_time(unix_time_s: float) -> str:
+    return datetime.fromtimestamp(unix_time_s).astimezone().isoformat(" ", "seconds")
 
 
 def _opens(lun: dict[str, Any]) -> str:

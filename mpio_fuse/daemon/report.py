@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from mpio_fuse.device.retention import Retention
 from mpio_fuse.device.snapshot import DeviceSnapshot, UnderpathSnapshot
 from mpio_fuse.fs.filesystem import OpenFile
 from mpio_fuse.fs.namespace import DeviceFile
@@ -11,7 +12,7 @@ from mpio_fuse.fs.namespace import DeviceFile
 def lun_report(
     device: DeviceSnapshot, file: DeviceFile, open_files: Sequence[OpenFile]
 ) -> dict[str, Any]:
-    """One LUN.  Keys are text, sizes bytes; ``opens`` is by file description, oldest first."""
+    """One LUN.  Keys are text, sizes bytes, times Unix times; ``opens`` is by file description, oldest first."""
     reservation = device.reservation
     return {
         "name": file.name,
@@ -24,7 +25,7 @@ def lun_report(
             "holder": None if reservation.holder is None else str(reservation.holder),
             "type": reservation.type or None,
         },
-        "retained": device.retained,
+        **_retention(device.retention),
         "fenced": any("fenced" in options for options in device.opens),
         "opens": list(device.opens),
         "openers": [
@@ -33,6 +34,15 @@ def lun_report(
             if one.node is file
         ],
         "underpaths": [_underpath(one) for one in device.underpaths],
+    }
+
+
+def _retention(retention: Retention | None) -> dict[str, Any]:
+    """``retained_since`` is None also when it was found at the start: nobody knows since when."""
+    return {
+        "retained": retention is not None,
+        "retained_since": retention.since_s if retention else None,
+        "retained_from_before": retention is not None and retention.is_from_before,
     }
 
 

@@ -15,6 +15,7 @@ command leaves only with a `Grant`, and a grant comes only from an open whose pr
 """
 
 import errno
+import time
 from collections.abc import Callable, Sequence
 
 import structlog
@@ -27,6 +28,7 @@ from mpio_fuse.device.logical_unit import LogicalUnit
 from mpio_fuse.device.probe import Prober
 from mpio_fuse.device.recovery import DeviceRecovery, is_ours
 from mpio_fuse.device.registrar import Registrar, ReserveState
+from mpio_fuse.device.retention import Retention
 from mpio_fuse.device.runner import Runner
 from mpio_fuse.device.selector import RoundRobin
 from mpio_fuse.device.settings import Settings
@@ -92,6 +94,7 @@ class PseudoDevice:
         settings: this host's key, and times.
         name: what users call it; the WWID unless configured otherwise.
         on_fenced: called when a grant has been fenced; must not block.
+        clock: Unix time, for what people are told; nothing is decided by it.
     """
 
     def __init__(
@@ -101,6 +104,7 @@ class PseudoDevice:
         settings: Settings,
         name: str | None = None,
         on_fenced: Callable[[], None] = lambda: None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self.logical_unit = logical_unit
         self.name = name or str(logical_unit.wwid)
@@ -111,7 +115,8 @@ class PseudoDevice:
         )
         self._handles: list[Handle] = []
         self._grant: Grant | None = None
-        self._retain = False
+        self._retention: Retention | None = None
+        self._clock = clock
         self._geometry: Geometry | None = None
         self._changing = trio.Lock()
         self._gate = Gate()
@@ -180,7 +185,7 @@ class PseudoDevice:
             block_size_bytes=self.block_size_bytes,
             key=self.settings.key,
             reservation=reservation_snapshot(self._registrar.last_state, self.settings.key),
-            retained=self._retain,
+            retention=self._retention if self._is_retaining else None,
             opens=tuple(
                 f"{handle.options}{' (fenced)' if handle.grant.is_fenced else ''}"
                 for handle in self._handles
@@ -207,7 +212,10 @@ class PseudoDevice:
                     hint="check the cabling, and that the array lets this host register",
                 )
             await self._learn_geometry()
-            await self._registrar.read_state()
+            state = await self._registrar.read_state()
+            if state.is_held_by(self.settings.key):
+                self._retention = Retention()
+                self._log.info("reservation found ours, and kept")
             await self._stand_by()
 
     async def _configure_underpath(self, underpath: Underpath) -> None:
@@ -236,7 +244,8 @@ class PseudoDevice:
             for handle in list(self._handles):
                 await handle.aclose()
             async with self._changing, self._gate.closed(self.settings.control_timeout_s):
-                if self._retain:
+                await self._look_at_retained()
+                if self._is_retaining:
                     self._log.info("reservation retained")
                 else:
                     await Runner(self._registrar).run(unregister(reserved=False))
@@ -256,7 +265,7 @@ class PseudoDevice:
                 underpath.suspicion = None
                 if self._grant is not None:
                     return await self.recovery.readmit_gated(self._grant, underpath)
-                if self.settings.standby == "unregistered" and not self._retain:
+                if self.settings.standby == "unregistered" and not self._is_retaining:
                     return False
                 return await self._registrar.register(underpath, ignore_existing=True)
 
@@ -285,7 +294,7 @@ class PseudoDevice:
         end = await runner.run(procedure)
         if end not in (End.OPENED, End.OPENED_RETAINED):
             await self._after_refusal()
-            raise self._refusal(end, options, runner.state)
+            raise self._refusal(end, f"open with {options}", runner.state)
         state = await self._registrar.read_state()
         grant = self._grant or Grant(self.name)
         if OpenOption.NO_RESERVE not in options:
@@ -293,11 +302,12 @@ class PseudoDevice:
         if not is_ours(grant, state, self._registrar):
             self._fence(grant, state)
             await self._after_refusal()
-            raise self._refusal(End.EIO, options, state)
+            raise self._refusal(End.EIO, f"open with {options}", state)
         if self._grant is None:
-            self._retain = False
+            self._retention = None
         self._grant = grant
-        self._retain = self._retain or OpenOption.RETAIN_RESERVATION in options
+        if OpenOption.RETAIN_RESERVATION in options and self._retention is None:
+            self._retention = Retention(self._clock())
         if self._geometry is None:
             await self._learn_geometry()
         handle = Handle(self, grant, options)
@@ -334,9 +344,58 @@ class PseudoDevice:
             return
         async with self._gate.closed(self.settings.control_timeout_s):
             self._grant = None
-            procedure = release(reserved=grant.is_reserving, retain=self._retain)
+            procedure = release(reserved=grant.is_reserving, retain=self._retention is not None)
             await Runner(self._registrar).run(procedure)
             await self._stand_by()
+
+    async def release_retained(self) -> None:
+        """Give up a reservation that was retained, or found ours: Figure 12, as if its last close came now.
+
+        Raises:
+            OpenRefused: EBUSY, a handle relies on it; EIO, it is still ours afterwards.
+            MpioError: the reservation is not ours, or no underpath answers.
+        """
+        async with self._changing:
+            if self._grant is not None:
+                hint = "the last close releases it, unless it was opened to retain it"
+                raise OpenRefused("open on this host", errno.EBUSY, lun=self.name, hint=hint)
+            async with self._gate.closed(self.settings.control_timeout_s):
+                await self._release_retained_gated()
+
+    async def _release_retained_gated(self) -> None:
+        state = await self._registrar.read_state()
+        if not state.is_held_by(self.settings.key):
+            self._retention = None
+            raise self._nothing_to_release(state)
+        if not any(one.registered for one in self.underpaths):
+            await self._registrar.register_all()
+        await Runner(self._registrar).run(release(reserved=True, retain=False))
+        state = await self._registrar.read_state()
+        if state.is_held_by(self.settings.key):
+            raise self._refusal(End.EIO, "release", state)
+        self._retention = None
+        self._log.info("retained reservation released")
+        await self._stand_by()
+
+    def _nothing_to_release(self, state: ReserveState) -> MpioError:
+        held = reservation_snapshot(state, self.settings.key)
+        who = f"reserved by key {held.holder} ({held.type})" if held.holder else "nobody holds it"
+        return MpioError(f"this host holds no reservation to release: {who}", lun=self.name)
+
+    async def _look_at_retained(self) -> None:
+        """See whether the array still has what is to be retained; if nobody answers, it is taken for true."""
+        if self._retention is not None:
+            try:
+                await self._registrar.read_state()
+            except NoUsableUnderpath as error:
+                self._log.info("state unknown", cause=str(error))
+
+    @property
+    def _is_retaining(self) -> bool:
+        """Whether our reservation is to outlive the last close: another host may have taken it since."""
+        last = self._registrar.last_state
+        is_lost = last is not None and not last.is_held_by(self.settings.key)
+        return self._retention is not None and not is_lost
 
     def _check_local(self, options: OpenOption) -> None:
         """SINGLE excludes the other opens of this host (claims 20 and 21), with AIX's errors."""
@@ -363,16 +422,17 @@ class PseudoDevice:
 
     async def _stand_by(self) -> None:
         """A host that holds nothing keeps its registrations, or not, as configured."""
-        if self.settings.standby == "unregistered" and self._grant is None and not self._retain:
+        is_idle = self._grant is None and not self._is_retaining
+        if self.settings.standby == "unregistered" and is_idle:
             await self._registrar.unregister_all()
 
-    def _refusal(self, end: End, options: OpenOption, state: ReserveState | None) -> OpenRefused:
+    def _refusal(self, end: End, request: str, state: ReserveState | None) -> OpenRefused:
         reservation = reservation_snapshot(state, self.settings.key)
         if reservation.owner == "theirs":
             what = f"reserved by key {reservation.holder} ({reservation.type})"
             hint = "close it on that host, or take it over with a forced open"
         else:
-            what = f"open with {options} refused ({self._failures() or 'by the array'})"
+            what = f"{request} refused ({self._failures() or 'by the array'})"
             hint = "see 'mpio-fuse status' for its underpaths"
         return OpenRefused(what, _ERRNOS[end], lun=self.name, hint=hint)
 
@@ -385,7 +445,7 @@ class PseudoDevice:
         grant.is_fenced = True
         if self._grant is grant:
             self._grant = None
-            self._retain = False
+            self._retention = None
             self._registrar.reserved = None
         reservation = reservation_snapshot(state, self.settings.key)
         self._log.warning("fenced", reservation=reservation.owner, holder=str(reservation.holder))

@@ -185,7 +185,10 @@ class Registrar:
         for underpath in sorted(self._registered(), key=lambda one: one is not self.reserved):
             if not state.is_held_by(self.key):
                 break
-            await self._issue(underpath, pr_out.release(self.key, TYPE))
+            command = pr_out.release(self.key, TYPE)
+            completion = await self._issue(underpath, command)
+            if is_answer_lost(completion):
+                self._fail(underpath, f"{command.name}: {describe(completion)}")
             state = await self.read_state()
         else:
             state = await self._release_from_the_dead(state)
@@ -228,6 +231,8 @@ class Registrar:
             return False
         if is_answer_lost(completion):
             self._fail(underpath, f"{command.name}: {describe(completion)}")
+            if victim == self.key:
+                return False  # the reservation was ours before and is ours after: that tells nothing
         after = await self.read_state()
         took = after.is_held_by(self.key) or (
             completion.is_good and not before.reservation.is_held and not after.reservation.is_held

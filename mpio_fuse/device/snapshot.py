@@ -3,6 +3,7 @@
 import attrs
 
 from mpio_fuse.device.registrar import Registrar, ReserveState
+from mpio_fuse.device.retention import Retention
 from mpio_fuse.device.underpath import Counters, Underpath
 from mpio_fuse.scsi.reservation_key import ReservationKey
 
@@ -32,7 +33,10 @@ class ReservationSnapshot:
 
 @attrs.frozen
 class DeviceSnapshot:
-    """One pseudo device.  ``opens`` has the options of each handle, fenced ones marked so."""
+    """One pseudo device.  ``opens`` has the options of each handle, fenced ones marked so.
+
+    ``retention`` is None unless our reservation is to outlive the last close.
+    """
 
     name: str
     wwid: str
@@ -40,9 +44,9 @@ class DeviceSnapshot:
     block_size_bytes: int
     key: ReservationKey
     reservation: ReservationSnapshot
-    retained: bool
     opens: tuple[str, ...]
     underpaths: tuple[UnderpathSnapshot, ...]
+    retention: Retention | None = None
 
 
 def reservation_snapshot(state: ReserveState | None, key: ReservationKey) -> ReservationSnapshot:

@@ -47,7 +47,6 @@ class ShownDevice(MemoryDevice):
             block_size_bytes=512,
             key=self.key,
             reservation=ReservationSnapshot("ours", self.key, "Exclusive Access, registrants only"),
-            retained=False,
             opens=("DEFAULT",),
             underpaths=(underpath,),
         )

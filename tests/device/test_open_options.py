@@ -142,7 +142,7 @@ async def test_the_snapshot_tells_who_holds_and_how_often_it_is_open() -> None:
     assert ours.reservation.owner == "ours"
     assert ours.reservation.type == "Exclusive Access, registrants only"
     assert ours.opens == ("DEFAULT", "RETAIN_RESERVATION")
-    assert ours.retained
+    assert ours.retention is not None
     assert [one.is_holder for one in ours.underpaths] == [True, False]
     assert (theirs.reservation.owner, theirs.reservation.holder) == ("theirs", KEYS["a"])
     assert theirs.opens == ()
