@@ -2,19 +2,23 @@
 
 import argparse
 import sys
+import textwrap
 import time
 from collections.abc import Sequence
 
 from rich.console import Console
 
+from examples.demo.looks import Hosts
 from examples.demo.stage import ClaimFailed, Guest, Stage
-from examples.demo.story import LUN_BYTES, Hosts, tell
+from examples.demo.story import LUN_BYTES, tell
 from tests.lab.errors import LabError
 from tests.lab.fabric import Fabric, FabricReport
 from tests.lab.lab import Lab
 
 EXIT_LAB = 125
 EXIT_INTERRUPTED = 130
+LOG_LINES = 10
+LOG_TIMEOUT_S = 10.0
 FABRIC = Fabric.of(kind="iscsi", hosts=2, underpaths=2, luns=1, size_bytes=LUN_BYTES)
 
 INTRODUCTION = """\
@@ -33,6 +37,16 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
+def show_logs(guest: Guest, out: Console) -> None:
+    """Show what the daemons have logged; a guest that is gone has nothing to say."""
+    try:
+        logs = guest.run(f"tail -n {LOG_LINES} /run/mpio-fuse/*.log", timeout_s=LOG_TIMEOUT_S)
+    except LabError:
+        return
+    out.print("  the daemons' logs end with:", style="red")
+    out.print(textwrap.indent(logs.stdout, "    "), soft_wrap=True, markup=False)
+
+
 def perform(guest: Guest, report: FabricReport, out: Console, *, is_verbose: bool = False) -> int:
     """Tell the story in a lab that is there; give the exit status: 1 when a claim was false."""
     began_s = time.monotonic()
@@ -41,7 +55,8 @@ def perform(guest: Guest, report: FabricReport, out: Console, *, is_verbose: boo
         tell(stage, Hosts.of(report))
     except ClaimFailed as failure:
         out.print(f"   FAILED: {failure}", style="bold red", soft_wrap=True, markup=False)
-        out.print(f"\nA claim did not hold; {stage.claims} before it did.", style="bold red")
+        show_logs(guest, out)
+        out.print(f"\nThis claim is false; the {stage.claims} before it held.", style="bold red")
         return 1
     took_s = time.monotonic() - began_s
     out.print(f"\nall {stage.claims} claims held, in {took_s:.0f} s", style="bold green")

@@ -7,7 +7,7 @@ from attrs import frozen
 
 TYPE_OF_THE_STORY = "Exclusive Access, registrants only"
 # Lines of sg_persist's that say the same for every registration here.
-UNTOLD = ("All target ports bit", "Transport Id of initiator", "Peripheral device type")
+UNTOLD = ("LIO-ORG", "All target ports bit", "Transport Id of initiator", "Peripheral device type")
 
 
 @frozen

@@ -12,7 +12,8 @@ from tests.lab.fabric import FabricReport, Node
 from tests.lab.job import Result
 
 KEYS = {"a": 0xA1, "b": 0xB1}
-EXIT_UNIT_ATTENTION = 6
+EXIT_UNIT_ATTENTION = 6  # of the sg utilities
+MAX_UNIT_ATTENTIONS = 8
 RELEASE_LIMIT_S = 10.0
 POLL_S = 0.05
 
@@ -41,9 +42,11 @@ class Hosts:
 
 def underpaths(stage: Stage, mountpoint: str) -> dict[str, dict[str, Any]]:
     """Give what the daemon of ``mountpoint`` says about each of its underpaths, by device node."""
-    document = json.loads(stage.ask("mpio-fuse status --json").stdout)
-    daemon = next(one for one in document["daemons"] if one["mountpoint"] == mountpoint)
-    return {one["device"]: one for one in daemon["luns"][0]["underpaths"]}
+    daemons = json.loads(stage.ask("mpio-fuse status --json").stdout)["daemons"]
+    luns = [lun for one in daemons if one["mountpoint"] == mountpoint for lun in one["luns"]]
+    if len(luns) != 1:
+        stage.fail(f"a daemon serves one LUN below {mountpoint}", daemons)
+    return {one["device"]: one for one in luns[0]["underpaths"]}
 
 
 def moved(before: dict[str, Any], after: dict[str, Any], counter: str) -> dict[str, int]:
@@ -59,25 +62,31 @@ def kernel_requests(stage: Stage, hosts: Hosts, host: str) -> dict[str, int]:
     return {node: int(number, 16) for node, number in zip(nodes, numbers, strict=True)}
 
 
-def _sg_persist(stage: Stage, what: str, node: str) -> Result:
-    """Ask the array, once more after each unit attention: those tell a nexus what others have changed since."""
-    for _ in range(4):
-        result = stage.ask(f"sg_persist --in {what} {node}")
-        if result.status != EXIT_UNIT_ATTENTION:
-            break
-    return result
+def take_unit_attentions(stage: Stage, node: str) -> None:
+    """Have the array tell this nexus what others have changed, or it would as the answer to the next command."""
+    for _ in range(MAX_UNIT_ATTENTIONS):
+        if stage.ask(f"sg_turs {node}", may_exit=(0, EXIT_UNIT_ATTENTION)).status == 0:
+            return
+
+
+def _parsed(stage: Stage, result: Result) -> list[Registration]:
+    try:
+        return parse_full_status(result.stdout)
+    except ValueError as error:
+        stage.fail("sg_persist shows the array's registrations", error)
 
 
 def registrations(stage: Stage, node: str) -> list[Registration]:
     """Give the array's own list of registrations, quietly."""
-    return parse_full_status(_sg_persist(stage, "--read-full-status", node).stdout)
+    take_unit_attentions(stage, node)
+    return _parsed(stage, stage.ask(f"sg_persist --in --read-full-status {node}"))
 
 
 def show_registrations(stage: Stage, host: str, node: str) -> list[Registration]:
     """Give the same list and show it."""
-    stage.ask(f"sg_turs --number=4 {node}")  # takes the unit attentions that would come first
+    take_unit_attentions(stage, node)
     command = f"sg_persist --in --read-full-status {node}"
-    return parse_full_status(stage.run(host, command, told_lines).stdout)
+    return _parsed(stage, stage.run(host, command, told_lines))
 
 
 def holders(found: list[Registration]) -> list[tuple[int, str | None]]:

@@ -1,17 +1,18 @@
 """Where the story is told: runs its commands on a lab, prints them as people would type them, and checks its claims."""
 
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Callable, Container, Mapping, Sequence
+from typing import NoReturn, Protocol
 
 from attrs import define, field
 from rich.console import Console
 from rich.text import Text
 
+from tests.lab.errors import GuestTimeoutError, LabError
 from tests.lab.job import Job, Result
 
 TEXT_COLUMNS = 92
-TIMEOUT_S = 30.0
+TIMEOUT_S = 60.0
 
 Trim = Callable[[list[str]], Sequence[str]]
 
@@ -78,7 +79,7 @@ class Stage:
         self._show(lines if self.is_verbose else trim(lines))
         if (result.status != 0) is not must_fail:
             expected = "should have failed" if must_fail else "failed"
-            self._fail(f"the command {expected}: {command}", f"{result.stdout}{result.stderr}")
+            self.fail(f"the command {expected}: {command}", f"{result.stdout}{result.stderr}")
         return result
 
     def spawn(self, host: str, command: str) -> Job:
@@ -86,12 +87,33 @@ class Stage:
         self._print(f"   host-{host}# {command} &", "bold cyan")
         return self.guest.spawn(command, environment=self.variables)
 
-    def ask(self, command: str) -> Result:
-        """Run a command that checks a claim, quietly and whatever its exit status."""
+    def wait_for_output(self, job: Job, text: str) -> None:
+        """Wait until a command in the background has written ``text``; that it does is a claim of its own."""
+        try:
+            job.wait_for_output(text, TIMEOUT_S)
+        except LabError as error:
+            self.fail(f"the command should have written {text!r}", error)
+
+    def wait_for_end(self, job: Job) -> list[str]:
+        """Wait until a command in the background has ended; give the lines of its output."""
+        try:
+            return job.wait(TIMEOUT_S).stdout.splitlines()
+        except GuestTimeoutError as error:
+            self.fail("the command should have ended", error)
+
+    def end(self, host: str, job: Job) -> None:
+        """Kill a command in the background."""
+        self._print(f"   host-{host}# kill %1", "bold cyan")
+        job.kill()
+
+    def ask(self, command: str, may_exit: Container[int] = (0,)) -> Result:
+        """Run a command that checks a claim, quietly; another exit status than ``may_exit`` is a failure."""
         result = self._run(command)
         if self.is_verbose:
             self._print(f"   check# {command}", "dim")
             self._show((result.stdout + result.stderr).splitlines())
+        if result.status not in may_exit:
+            self.fail(f"the check failed: {command}", f"{result.stdout}{result.stderr}")
         return result
 
     def show(self, lines: Sequence[str]) -> None:
@@ -99,7 +121,10 @@ class Stage:
         self._show(lines)
 
     def _run(self, command: str) -> Result:
-        return self.guest.run(command, timeout_s=TIMEOUT_S, environment=self.variables)
+        try:
+            return self.guest.run(command, timeout_s=TIMEOUT_S, environment=self.variables)
+        except GuestTimeoutError as error:
+            self.fail(f"the command should end within {TIMEOUT_S:g} s: {command}", error)
 
     def _show(self, lines: Sequence[str]) -> None:
         for line in lines:
@@ -110,7 +135,7 @@ class Stage:
     def claim(self, text: str, *, holds: bool, seen: object) -> None:
         """Check a claim; ClaimFailed, with what was ``seen``, ends the story."""
         if not holds:
-            self._fail(text, seen)
+            self.fail(text, seen)
         self.claims += 1
         self._print(f"   ok: {text}", "green")
 
@@ -118,5 +143,6 @@ class Stage:
         """Check that what was seen is what the story says."""
         self.claim(text, holds=seen == expected, seen=f"{seen!r} instead of {expected!r}")
 
-    def _fail(self, text: str, seen: object) -> None:
+    def fail(self, text: str, seen: object) -> NoReturn:
+        """End the story: this is false."""
         raise ClaimFailed(f"{text}\n  seen: {textwrap.indent(str(seen), '    ').strip()}")

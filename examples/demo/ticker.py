@@ -1,6 +1,6 @@
 """A program that never stops writing: counts into one block of a file, until a write fails.
 
-``python3 ticker.py FILE`` prints "ticking", then after the first failure "tick N was the last" and the errors of that
+``python3 ticker.py FILE`` prints "ticking", and after the first failure "N ticks were written" with the errors of that
 write and of two more.
 """
 
@@ -26,7 +26,8 @@ def tick_until_error(fd: int) -> int:
         try:
             write_tick(fd, number)
         except OSError as error:
-            print(f"tick {number - 1} was the last; then {error}", flush=True)  # noqa: T201
+            print(f"{number - 1} ticks were written", flush=True)  # noqa: T201
+            print(f"tick {number}: {error}", flush=True)  # noqa: T201
             return number
         if number == 1:
             print("ticking", flush=True)  # noqa: T201
