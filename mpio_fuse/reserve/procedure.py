@@ -10,10 +10,14 @@ outcome only once it is known.
 
 `OUTCOMES` says which outcomes an action can have, so that a walker can replay every one of them and a
 figure that forgets one is found by the walk, not by a customer.
+
+Where we do something else than the printed figure, the box says so: an outcome among its ``deviations`` leads
+where the figure does not, and the edges, the tests and the diagrams tell these from the figure's own.
 """
 
 import enum
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
+from types import MappingProxyType
 
 import attrs
 
@@ -76,18 +80,27 @@ OUTCOMES: dict[Act, tuple[Outcome, ...]] = {
 }
 
 
+NO_DEVIATIONS: Mapping[Outcome, str] = MappingProxyType({})
+
+
 @attrs.frozen
 class Box:
-    """One acting box of a figure.  ``label`` is its number, as the figure prints it."""
+    """One acting box of a figure.
+
+    ``label`` is its number, as the figure prints it; ``deviations`` says why an outcome goes another way than
+    printed.
+    """
 
     label: str
     act: Act
     outcomes: tuple[Outcome, ...]
+    deviations: Mapping[Outcome, str] = NO_DEVIATIONS
 
 
-def box(label: str, act: Act, *more: Outcome) -> Box:
-    """A box with its action's outcomes, and those that only this figure tells apart."""
-    return Box(label, act, OUTCOMES[act] + more)
+def box(label: str, act: Act, deviations: Mapping[Outcome, str] = NO_DEVIATIONS) -> Box:
+    """A box with its action's outcomes, and those that only a deviation tells apart."""
+    more = tuple(outcome for outcome in deviations if outcome not in OUTCOMES[act])
+    return Box(label, act, OUTCOMES[act] + more, deviations)
 
 
 Procedure = Generator[Box, Outcome, End]

@@ -11,16 +11,22 @@ from mpio_fuse.reserve.procedure import Box, End, Outcome, Procedure
 Edge = tuple[str, str, str]
 
 
-def walk(procedure: Callable[[], Procedure]) -> list[Edge]:
+def walk(procedure: Callable[[], Procedure], *, deviating: bool = True) -> list[Edge]:
     """All edges of a procedure, each once, in the order a depth-first walk meets them.
+
+    Args:
+        procedure: starts it anew.
+        deviating: also those that only a deviation from the printed figure reaches.
 
     Raises:
         ValueError: an outcome leads nowhere, or a chart does not end.
     """
-    return list(dict.fromkeys(_edges_after(procedure, [])))
+    return list(dict.fromkeys(_edges_after(procedure, [], deviating=deviating)))
 
 
-def _edges_after(procedure: Callable[[], Procedure], outcomes: list[Outcome]) -> Iterator[Edge]:
+def _edges_after(
+    procedure: Callable[[], Procedure], outcomes: list[Outcome], *, deviating: bool
+) -> Iterator[Edge]:
     """The edges of every continuation of a run that has seen ``outcomes`` so far."""
     if len(outcomes) > 16:
         raise ValueError(f"{outcomes}: a chart this long does not end")
@@ -28,9 +34,30 @@ def _edges_after(procedure: Callable[[], Procedure], outcomes: list[Outcome]) ->
     if isinstance(here, End):
         return
     for outcome in here.outcomes:
+        if outcome in here.deviations and not deviating:
+            continue
         after = replay(procedure, [*outcomes, outcome])
         yield (here.label, outcome.value, after.value if isinstance(after, End) else after.label)
-        yield from _edges_after(procedure, [*outcomes, outcome])
+        yield from _edges_after(procedure, [*outcomes, outcome], deviating=deviating)
+
+
+def boxes(procedure: Callable[[], Procedure]) -> dict[str, Box]:
+    """Every acting box of a procedure by its label, in the order a depth-first walk meets them.
+
+    Raises:
+        ValueError: two boxes of one label do different things.
+    """
+    found: dict[str, Box] = {}
+    ahead: list[list[Outcome]] = [[]]
+    while ahead:
+        outcomes = ahead.pop()
+        here = replay(procedure, outcomes)
+        if isinstance(here, End):
+            continue
+        if found.setdefault(here.label, here) != here:
+            raise ValueError(f"two boxes {here.label} differ")
+        ahead += [[*outcomes, outcome] for outcome in reversed(here.outcomes)]
+    return found
 
 
 def replay(procedure: Callable[[], Procedure], outcomes: list[Outcome]) -> Box | End:
