@@ -43,8 +43,9 @@ def show_logs(guest: Guest, out: Console) -> None:
         logs = guest.run(f"tail -n {LOG_LINES} /run/mpio-fuse/*.log", timeout_s=LOG_TIMEOUT_S)
     except LabError:
         return
-    out.print("  the daemons' logs end with:", style="red")
-    out.print(textwrap.indent(logs.stdout, "    "), soft_wrap=True, markup=False)
+    if logs.stdout:
+        out.print("  the daemons' logs end with:", style="red")
+        out.print(textwrap.indent(logs.stdout, "    "), soft_wrap=True, markup=False)
 
 
 def perform(guest: Guest, report: FabricReport, out: Console, *, is_verbose: bool = False) -> int:
