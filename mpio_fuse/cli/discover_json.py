@@ -3,10 +3,10 @@
 from typing import Any
 
 from mpio_fuse.cli.discover_report import LunReport, Report
+from mpio_fuse.daemon.reserve_reading import capabilities_document, reservation_document
 from mpio_fuse.device.discovered import BusyLun, FoundNode, Refusal
 from mpio_fuse.device.reserve_facts import ReserveFacts
 from mpio_fuse.scsi.capacity import Capacity
-from mpio_fuse.scsi.pr_in import Capabilities, Reservation
 
 Document = dict[str, Any]
 
@@ -46,31 +46,14 @@ def _capacity(capacity: Capacity | None) -> Document:
 def _facts(facts: ReserveFacts | None) -> Document:
     keys = facts.keys if facts else None
     return {
-        "capabilities": _capabilities(facts.capabilities) if facts and facts.capabilities else None,
+        "capabilities": capabilities_document(facts.capabilities)
+        if facts and facts.capabilities
+        else None,
         "generation": keys.generation if keys else None,
         "keys": [str(key) for key in keys.keys] if keys else None,
-        "reservation": _reservation(facts.reservation) if facts and facts.reservation else None,
-    }
-
-
-def _capabilities(can: Capabilities) -> Document:
-    return {
-        "types": None if can.types is None else sorted(can.types),
-        "persist_through_power_loss": can.has_persist_through_power_loss,
-        "persist_through_power_loss_active": can.is_persist_through_power_loss_active,
-        "specify_initiator_ports": can.has_spec_i_pt,
-        "all_target_ports": can.has_all_tg_pt,
-        "compatible_reservation_handling": can.has_compatible_reservation_handling,
-    }
-
-
-def _reservation(reservation: Reservation) -> Document:
-    kind = reservation.type
-    return {
-        "is_held": reservation.is_held,
-        "holder": str(reservation.holder) if reservation.holder else None,
-        "type": int(kind) if kind else None,
-        "type_name": kind.title if kind else None,
+        "reservation": reservation_document(facts.reservation)
+        if facts and facts.reservation
+        else None,
     }
 
 

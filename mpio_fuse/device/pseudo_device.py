@@ -39,7 +39,8 @@ from mpio_fuse.reserve.fig05_register import register
 from mpio_fuse.reserve.fig06_unregister import unregister
 from mpio_fuse.reserve.fig07_decision import OpenOption, decide
 from mpio_fuse.reserve.fig12_release import release
-from mpio_fuse.reserve.procedure import End, Outcome, Procedure
+from mpio_fuse.reserve.local import check_local
+from mpio_fuse.reserve.procedure import ERRNOS, End, Outcome, Procedure
 from mpio_fuse.scsi.capacity import Capacity
 from mpio_fuse.scsi.verdict import Verdict
 from mpio_fuse.transport.contract import Transport
@@ -47,8 +48,6 @@ from mpio_fuse.transport.contract import Transport
 log = structlog.get_logger(__name__)
 
 DEFAULT_MAX_TRANSFER_BYTES = 1 << 20
-
-_ERRNOS = {End.EIO: errno.EIO, End.EBUSY: errno.EBUSY}
 
 
 class Handle:
@@ -280,7 +279,7 @@ class PseudoDevice:
         """
         procedure = decide(options)
         async with self._changing:
-            self._check_local(options)
+            check_local(self.name, options, self._standing_opens())
             async with self._gate.closed(self.settings.control_timeout_s):
                 return await self._open_gated(procedure(), options)
 
@@ -397,13 +396,8 @@ class PseudoDevice:
         is_lost = last is not None and not last.is_held_by(self.settings.key)
         return self._retention is not None and not is_lost
 
-    def _check_local(self, options: OpenOption) -> None:
-        """SINGLE excludes the other opens of this host (claims 20 and 21), with AIX's errors."""
-        current = [one for one in self._handles if not one.grant.is_fenced]
-        if any(OpenOption.SINGLE in one.options for one in current):
-            raise OpenRefused("opened by this host as SINGLE", errno.EACCES, lun=self.name)
-        if OpenOption.SINGLE in options and current:
-            raise OpenRefused("already open on this host", errno.EBUSY, lun=self.name)
+    def _standing_opens(self) -> list[OpenOption]:
+        return [one.options for one in self._handles if not one.grant.is_fenced]
 
     async def _fence_if_lost(self) -> None:
         """Before anything is registered again, see that the older handles' grant still stands."""
@@ -434,7 +428,7 @@ class PseudoDevice:
         else:
             what = f"{request} refused ({self._failures() or 'by the array'})"
             hint = "see 'mpio-fuse status' for its underpaths"
-        return OpenRefused(what, _ERRNOS[end], lun=self.name, hint=hint)
+        return OpenRefused(what, ERRNOS[end], lun=self.name, hint=hint)
 
     # -- fencing
 

@@ -232,7 +232,8 @@ class Registrar:
         if is_answer_lost(completion):
             self._fail(underpath, f"{command.name}: {describe(completion)}")
             if victim == self.key:
-                return False  # the reservation was ours before and is ours after: that tells nothing
+                # The reservation was ours before and is ours after: that tells nothing.
+                return False
         after = await self.read_state()
         took = after.is_held_by(self.key) or (
             completion.is_good and not before.reservation.is_held and not after.reservation.is_held

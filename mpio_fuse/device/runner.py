@@ -8,7 +8,14 @@ import structlog
 
 from mpio_fuse.device.registrar import Registrar, ReserveState
 from mpio_fuse.errors import NoUsableUnderpath
-from mpio_fuse.reserve.procedure import Act, Box, End, Outcome, Procedure
+from mpio_fuse.reserve.procedure import (
+    Act,
+    Box,
+    End,
+    Outcome,
+    Procedure,
+    reservation_found,
+)
 from mpio_fuse.scsi.reservation_key import ReservationKey
 
 log = structlog.get_logger(__name__)
@@ -73,13 +80,12 @@ class Runner:
 
     async def _read_reservation(self, here: Box) -> Outcome:
         self.state = state = await self._registrar.read_state()
-        if not state.reservation.is_held:
-            return Outcome.FREE
-        if not state.is_held_by(self._registrar.key):
-            return Outcome.THEIRS
-        if self._is_held_open_here and Outcome.OURS_AND_OPEN_HERE in here.outcomes:
-            return Outcome.OURS_AND_OPEN_HERE
-        return Outcome.OURS
+        return reservation_found(
+            here,
+            is_held=state.reservation.is_held,
+            is_ours=state.is_held_by(self._registrar.key),
+            is_held_open_here=self._is_held_open_here,
+        )
 
     def _holder(self) -> ReservationKey:
         """The key that the figure has just been told of."""

@@ -16,6 +16,7 @@ where the figure does not, and the edges, the tests and the diagrams tell these 
 """
 
 import enum
+import errno
 from collections.abc import Generator, Mapping
 from types import MappingProxyType
 
@@ -64,6 +65,9 @@ class End(enum.Enum):
     EBUSY = "EBUSY"
 
 
+ERRNOS = {End.EIO: errno.EIO, End.EBUSY: errno.EBUSY}
+"""What an open that ends so is answered with."""
+
 _GOOD_OR_REFUSED = (Outcome.GOOD, Outcome.REFUSED)
 
 OUTCOMES: dict[Act, tuple[Outcome, ...]] = {
@@ -101,6 +105,22 @@ def box(label: str, act: Act, deviations: Mapping[Outcome, str] = NO_DEVIATIONS)
     """A box with its action's outcomes, and those that only a deviation tells apart."""
     more = tuple(outcome for outcome in deviations if outcome not in OUTCOMES[act])
     return Box(label, act, OUTCOMES[act] + more, deviations)
+
+
+def reservation_found(
+    here: Box, *, is_held: bool, is_ours: bool, is_held_open_here: bool
+) -> Outcome:
+    """The outcome of a box that reads the reservation.
+
+    ``is_ours``: it is our key's, of our type.  ``is_held_open_here``: a handle of this host relies on it.
+    """
+    if not is_held:
+        return Outcome.FREE
+    if not is_ours:
+        return Outcome.THEIRS
+    if is_held_open_here and Outcome.OURS_AND_OPEN_HERE in here.outcomes:
+        return Outcome.OURS_AND_OPEN_HERE
+    return Outcome.OURS
 
 
 Procedure = Generator[Box, Outcome, End]
