@@ -13,6 +13,7 @@ import pytest
 from tests.lab.launch import PROJECT_ROOT
 
 LAB = str(PROJECT_ROOT / "scripts" / "lab")
+BUSY = b"""python -c "$(printf 'import os\\nprint(os.ttyname(0))\\nwhile True: pass')"\n"""
 QUICK = ("--fabric", "scsi_debug", "--hosts", "1")
 
 
@@ -102,10 +103,11 @@ def test_a_shell_is_interactive_on_a_terminal(environment: dict[str, str]) -> No
     with subprocess.Popen([LAB, "shell", *QUICK], env=environment, stdin=its, stdout=its) as lab:
         os.close(its)
         _read_until(ours, b"lab:")
-        os.write(ours, b"tty; sleep 1000\n")
+        # A shell between two commands would take no notice of Ctrl-C, nor would Python on its way to sleep.
+        os.write(ours, BUSY)
         _read_until(ours, b"/dev/ttyS1")
         os.write(ours, b"\x03")  # Ctrl-C is the guest's, not ours
-        _read_until(ours, b"lab:")
+        _read_until(ours, b"KeyboardInterrupt")
         os.write(ours, b"exit 6\n")
         assert lab.wait() == 6
     os.close(ours)
@@ -114,4 +116,5 @@ def test_a_shell_is_interactive_on_a_terminal(environment: dict[str, str]) -> No
 def _read_until(fd: int, text: bytes) -> None:
     seen = b""
     while text not in seen:
+        assert select.select([fd], [], [], 30)[0], f"no {text!r} after {seen!r}"
         seen += os.read(fd, 4096)
