@@ -22,8 +22,13 @@
     format = "text"                 # or "json"
     file = "/var/log/mpio-fuse.log" # of a daemon in the background; else beside its control socket
 
+    [open_flags]                    # what open(2) flags stand for, where it is to differ
+    O_NOATIME = "default"           # nothing
+    O_DIRECT = "retain"             # or no-reserve, single, forced; several joined by +
+
     [luns."naa.6001405..."]
     alias = "database"              # the file's name
+    open = "retain"                 # what an open asks for when neither its flags nor its directory say
 """
 
 import grp
@@ -47,7 +52,10 @@ from mpio_fuse.daemon.config_section import (
 )
 from mpio_fuse.errors import MpioError, UsageError
 from mpio_fuse.fs.attributes import Ownership
+from mpio_fuse.fs.flags import FLAG_OPTIONS, MAPPABLE_FLAGS
 from mpio_fuse.fs.namespace import is_file_name
+from mpio_fuse.reserve.fig07_decision import OpenOption
+from mpio_fuse.reserve.option_words import parse_options
 from mpio_fuse.scsi.reservation_key import ReservationKey
 
 DEFAULT_FILE = Path("/etc/mpio-fuse.toml")
@@ -87,9 +95,10 @@ class LogConfig:
 
 @attrs.frozen
 class LunConfig:
-    """What is configured for one LUN."""
+    """What is configured for one LUN.  ``open`` applies to opens that name no option."""
 
     alias: str | None = None
+    open: OpenOption = OpenOption.DEFAULT
 
 
 @attrs.frozen
@@ -104,6 +113,7 @@ class Config:
     bypass: frozenset[str] = frozenset()
     timeouts: Timeouts = Timeouts()
     log: LogConfig = LogConfig()
+    open_flags: Mapping[int, OpenOption] = FLAG_OPTIONS
     luns: Mapping[str, LunConfig] = attrs.Factory(dict)
 
     def lun(self, wwid: str) -> LunConfig:
@@ -146,6 +156,7 @@ def _decode(section: Section) -> Config:
         bypass=section.take("bypass", lambda value: frozenset(texts(value)), default.bypass),
         timeouts=_timeouts(section.section("timeouts")),
         log=_log(section.section("log")),
+        open_flags=_open_flags(section.section("open_flags")),
         luns=_luns(section),
     )
     section.finish()
@@ -189,11 +200,25 @@ def _luns(section: Section) -> dict[str, LunConfig]:
     owners: dict[str, str] = {}
     for wwid, lun in section.sections("luns").items():
         alias = lun.take("alias", _alias, None)
+        options = lun.take("open", _options, OpenOption.DEFAULT)
         lun.finish()
         if alias is not None and owners.setdefault(alias, wwid) != wwid:
             raise UsageError(f"{lun.where}: alias: {alias!r} is the alias of {owners[alias]} too")
-        luns[wwid] = LunConfig(alias=alias)
+        luns[wwid] = LunConfig(alias=alias, open=options)
     return luns
+
+
+def _open_flags(section: Section) -> dict[int, OpenOption]:
+    """The table of flags with what the file changes in it."""
+    table = dict(FLAG_OPTIONS)
+    for name, flag in MAPPABLE_FLAGS.items():
+        table[flag] = section.take(name, _options, table.get(flag, OpenOption.DEFAULT))
+    section.finish()
+    return {flag: options for flag, options in table.items() if options}
+
+
+def _options(value: object) -> OpenOption:
+    return parse_options(text(value))
 
 
 def _standby(value: object) -> Standby:

@@ -164,6 +164,10 @@ class _Daemon:
             ownership=config.ownership,
             time_ns=self.started_ns,
             force_group=config.force_group,
+            flag_options=config.open_flags,
+            default_options={
+                device.name: config.lun(device.snapshot().wwid).open for device in assembly.devices
+            },
         )
 
     async def _mount(self, fs: FileSystem, watch: Callable[[], Awaitable[None]]) -> None:

@@ -31,7 +31,7 @@ def lun_report(
         "openers": [
             {"pid": one.caller.pid, "uid": one.caller.uid, "options": str(one.options)}
             for one in open_files
-            if one.node is file
+            if one.node.device is file.device
         ],
         "underpaths": [_underpath(one) for one in device.underpaths],
     }

@@ -45,7 +45,9 @@ class Attributes:
 def attributes(node: Node, ownership: Ownership, time_ns: int) -> Attributes:
     """A node's attributes; ``time_ns`` is when the tree was made, the only time it knows."""
     if isinstance(node, Directory):
-        mode, links, size_bytes = stat.S_IFDIR | ownership.directory_mode, 2, 0
+        # The count of subdirectories tells find(1) and its kin whether to look for any.
+        listed = sum(isinstance(entry, Directory) for entry in node.entries.values())
+        mode, links, size_bytes = stat.S_IFDIR | ownership.directory_mode, 2 + listed, 0
     else:
         mode, links, size_bytes = stat.S_IFREG | ownership.mode, 1, node.device.size_bytes
     is_settled = isinstance(node, Directory) or size_bytes > 0

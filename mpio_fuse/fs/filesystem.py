@@ -7,13 +7,24 @@ error it raises carries the errno the caller is to see; turning the two into FUS
 (`mpio_fuse.fs.operations`).
 
 *The page cache.*  While this host holds a LUN's reservation nobody else can write, so the kernel may cache the
-file's pages.  Three rules keep that honest:
+file's pages.  But the kernel caches by inode, and a LUN has several: its file in the root, and one for each set of
+options in ``.ext``.  Four rules keep the cache honest:
 
-1. Only a handle that owns the reservation is cached; any other is direct.  An open keeps what is cached only when
-   another such file is open right now: the reservation was then held without a break since those pages were read.
-2. When the device is fenced all pages are dropped, and no open file from before counts for rule 1 any more
-   (``tenure`` rises).
-3. A write through a direct file drops the pages that cached files of the same LUN have of it, before it returns.
+1. Only a handle that owns the reservation is cached; any other is direct.
+2. Of all inodes of a LUN one at a time is cached: the one of the cached files that are open now.  A file
+   opened meanwhile through another inode is direct.  It can do all but a shared mmap(2), which the kernel
+   refuses (ENODEV) for direct files; once the others are closed, the next open by any name is cached again.
+3. An open keeps what is cached only when another cached file of its inode is open right now: the reservation was
+   then held without a break since those pages were read.  When the device is fenced all pages are dropped,
+   and no open file from before counts for rules 2 and 3 any more (``tenure`` rises).
+4. A write through a direct file drops the pages that cached files of the same LUN have of it, before it returns,
+   also when it fails: some of it may be on the disk.
+
+What a program has changed in mapped memory and not yet synced (msync(2)) is no write so far: files of another inode
+do not see it.
+
+*Options.*  The flags and the directory of an open add up; the LUN's configured default counts when neither names
+any.
 
 *Flushing.*  close(2) reports what release cannot: a file that has written since its last flush is flushed then,
 so the closer sees the error.  Writes of a durable file are on the medium already.
@@ -28,6 +39,7 @@ import math
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
+from types import MappingProxyType
 
 import attrs
 import trio
@@ -38,13 +50,17 @@ from mpio_fuse.fs.caller import Caller, may_force
 from mpio_fuse.fs.flags import FLAG_OPTIONS, open_request
 from mpio_fuse.fs.namespace import DeviceFile, Namespace, Node
 from mpio_fuse.fs.refused import Refused
-from mpio_fuse.fs.served import Buffer, OpenHandle
+from mpio_fuse.fs.served import Buffer, OpenHandle, ServedDevice
 from mpio_fuse.reserve.fig07_decision import OpenOption, check_options
 
 
 @attrs.define(eq=False)
 class OpenFile:
-    """One open file description.  ``tenure`` is the device's at the time it was opened."""
+    """One open file description.
+
+    ``is_direct``: the kernel keeps no pages of what this file reads and writes.  ``tenure`` is the device's at
+    the time it was opened.
+    """
 
     node: DeviceFile
     handle: OpenHandle
@@ -52,13 +68,9 @@ class OpenFile:
     durable: bool
     caller: Caller
     tenure: int
+    is_direct: bool
     is_unflushed: bool = False
     is_closing: bool = False
-
-    @property
-    def is_direct(self) -> bool:
-        """Whether the kernel must keep no pages of what this file reads and writes."""
-        return not self.handle.owns_reservation
 
 
 @attrs.frozen
@@ -88,6 +100,9 @@ class Totals:
     files: int
 
 
+NO_DEFAULTS: Mapping[str, OpenOption] = MappingProxyType({})
+
+
 async def _nothing_cached(_inode: int) -> None:
     """What dropping the page cache means where there is none."""
 
@@ -103,20 +118,32 @@ class FileSystem:
         time_ns: int,
         force_group: int | None = None,
         flag_options: Mapping[int, OpenOption] = FLAG_OPTIONS,
+        default_options: Mapping[str, OpenOption] = NO_DEFAULTS,
     ) -> None:
+        """Serve a namespace.
+
+        Args:
+            namespace: its files.
+            ownership: of all of them.
+            time_ns: the only time they know.
+            force_group: whose members may force a LUN open, besides root.
+            flag_options: the options that flags stand for.
+            default_options: by the device's name, of an open that names none.
+        """
         self.namespace = namespace
         self.drop_cache: Callable[[int], Awaitable[None]] = _nothing_cached
         self._ownership = ownership
         self._time_ns = time_ns
         self._force_group = force_group
         self._flag_options = flag_options
+        self._default_options = default_options
         self._open_files: dict[int, OpenFile] = {}
         self._numbers = itertools.count(1)
-        self._tenures: Counter[int] = Counter()
+        self._tenures: Counter[ServedDevice] = Counter()
         self._is_draining = False
         self._stale, self._stale_inodes = trio.open_memory_channel[int](math.inf)
         for file in namespace.files:
-            file.device.on_fenced = partial(self._fenced, file.inode)
+            file.device.on_fenced = partial(self._fenced, file.device)
 
     # Names and attributes.  None of these awaits or does I/O: a hung LUN does not hold up ls(1).
 
@@ -175,19 +202,28 @@ class FileSystem:
             raise Refused("the tree is being unmounted", errno.ESHUTDOWN)
         node = self.namespace.file(inode)
         request = open_request(flags, self._flag_options)
-        options = node.options | request.options
+        options = self._options(node, request.options, caller)
+        handle = await node.device.open(options)
+        cached_inode = self._cached_inode(node.device)
+        is_direct = not handle.owns_reservation or cached_inode not in (None, inode)
+        tenure = self._tenures[node.device]
+        fh = next(self._numbers)
+        self._open_files[fh] = OpenFile(
+            node, handle, options, request.durable, caller, tenure, is_direct
+        )
+        keep_cache = not is_direct and cached_inode == inode
+        return Opened(fh=fh, direct_io=is_direct, keep_cache=keep_cache)
+
+    def _options(self, node: DeviceFile, by_flags: OpenOption, caller: Caller) -> OpenOption:
+        """What an open asks for, seen to be possible and allowed."""
+        options = node.options | by_flags
+        options = options or self._default_options.get(node.device.name, OpenOption.DEFAULT)
         check_options(options)
         if OpenOption.FORCED_OPEN in options and not may_force(caller, self._force_group):
             what = f"uid {caller.uid} may not force this LUN open"
             hint = "do it as root, or configure forced_open_group"
             raise Refused(what, errno.EPERM, lun=node.name, hint=hint)
-        handle = await node.device.open(options)
-        tenure = self._tenures[inode]
-        file = OpenFile(node, handle, options, request.durable, caller, tenure)
-        keep_cache = not file.is_direct and self._is_cached(inode)
-        fh = next(self._numbers)
-        self._open_files[fh] = file
-        return Opened(fh=fh, direct_io=file.is_direct, keep_cache=keep_cache)
+        return options
 
     async def release(self, fh: int) -> None:
         """The last reference to an open file is gone."""
@@ -227,10 +263,12 @@ class FileSystem:
     async def write(self, fh: int, offset_bytes: int, data: Buffer) -> int:
         file = self._file(fh)
         file.is_unflushed = file.is_unflushed or not file.durable
-        written = await file.handle.write(offset_bytes, data, durable=file.durable)
-        if file.is_direct and self._is_cached(file.node.inode):
-            await self.drop_cache(file.node.inode)
-        return written
+        try:
+            return await file.handle.write(offset_bytes, data, durable=file.durable)
+        finally:
+            cached_inode = self._cached_inode(file.node.device)
+            if file.is_direct and cached_inode is not None:
+                await self.drop_cache(cached_inode)
 
     async def flush(self, fh: int) -> None:
         """close(2): flush what this file wrote, so that the closer learns of an error."""
@@ -254,17 +292,20 @@ class FileSystem:
 
     # The page cache.
 
-    def _is_cached(self, inode: int) -> bool:
-        """Whether pages the kernel has of a file are known to be what the device holds."""
-        return any(
-            file.tenure == self._tenures[inode] and not file.is_direct and not file.is_closing
-            for file in self._open_files.values()
-            if file.node.inode == inode
-        )
+    def _cached_inode(self, device: ServedDevice) -> int | None:
+        """Which of a device's inodes has pages in the kernel that are known to be what the device holds."""
+        for file in self._open_files.values():
+            is_good = file.tenure == self._tenures[device] and not file.is_closing
+            if file.node.device is device and is_good and not file.is_direct:
+                return file.node.inode
+        return None
 
-    def _fenced(self, inode: int) -> None:
-        self._tenures[inode] += 1
-        self._stale.send_nowait(inode)
+    def _fenced(self, device: ServedDevice) -> None:
+        """Nobody can read pages of a file that is not open, and the next open of one drops what it has."""
+        self._tenures[device] += 1
+        open_nodes = {one.node for one in self._open_files.values() if one.node.device is device}
+        for node in open_nodes:
+            self._stale.send_nowait(node.inode)
 
     async def drop_stale_caches(self) -> None:
         """Drop the pages of fenced devices as they are fenced; runs until cancelled."""

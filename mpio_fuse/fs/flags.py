@@ -27,6 +27,26 @@ FLAG_OPTIONS: Mapping[int, OpenOption] = MappingProxyType(
     }
 )
 
+MAPPABLE_FLAGS: Mapping[str, int] = MappingProxyType(
+    {
+        name: getattr(os, name)
+        for name in (
+            "O_ASYNC",
+            "O_DIRECT",
+            "O_DSYNC",
+            "O_NOATIME",
+            "O_NOFOLLOW",
+            "O_NONBLOCK",
+            "O_SYNC",
+            "O_TRUNC",
+        )
+    }
+)
+"""The flags that reach a FUSE file system and may stand for options; whatever else they mean, they go on to mean.
+
+O_APPEND reaches it too, but an open with it is refused.
+"""
+
 DURABLE_FLAGS = os.O_SYNC | os.O_DSYNC
 
 
@@ -48,6 +68,6 @@ def open_request(flags: int, table: Mapping[int, OpenOption] = FLAG_OPTIONS) -> 
         raise UsageError("a LUN cannot be appended to", hint="open it without O_APPEND")
     options = OpenOption.DEFAULT
     for flag, option in table.items():
-        if flags & flag:
+        if flags & flag == flag:  # O_SYNC has two bits, and O_DSYNC is one of them
             options |= option
     return OpenRequest(options=options, durable=bool(flags & DURABLE_FLAGS))

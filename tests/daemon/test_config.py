@@ -9,6 +9,7 @@ from mpio_fuse.daemon import config
 from mpio_fuse.daemon.config import Config, LogConfig, LunConfig, Timeouts, load
 from mpio_fuse.errors import MpioError, UsageError
 from mpio_fuse.fs.attributes import Ownership
+from mpio_fuse.reserve.fig07_decision import OpenOption
 from mpio_fuse.scsi.reservation_key import ReservationKey
 
 FULL = """
@@ -32,8 +33,13 @@ level = "debug"
 format = "json"
 file = "/var/log/x"
 
+[open_flags]
+O_NOATIME = "default"
+O_SYNC = "single+forced"
+
 [luns."naa.1"]
 alias = "database"
+open = "retain+forced"
 
 [luns."naa.2"]
 """
@@ -55,7 +61,16 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         bypass=frozenset({"naa.9"}),
         timeouts=Timeouts(5, 2.5, 3, 1),
         log=LogConfig("debug", "json", Path("/var/log/x")),
-        luns={"naa.1": LunConfig("database"), "naa.2": LunConfig()},
+        open_flags={
+            os.O_NONBLOCK: OpenOption.NO_RESERVE,
+            os.O_NOFOLLOW: OpenOption.SINGLE,
+            os.O_ASYNC: OpenOption.FORCED_OPEN,
+            os.O_SYNC: OpenOption.SINGLE | OpenOption.FORCED_OPEN,
+        },
+        luns={
+            "naa.1": LunConfig("database", OpenOption.RETAIN_RESERVATION | OpenOption.FORCED_OPEN),
+            "naa.2": LunConfig(),
+        },
     )
 
 
@@ -116,6 +131,25 @@ def test_of_an_unprivileged_daemon_they_belong_to_its_user(monkeypatch: pytest.M
         ('[log]\nlevel = "loud"', r"\[log\]: level: 'loud' is none of debug"),
         ('[luns."naa.1"]\nalias = "a/b"', "alias: 'a/b' is not a plain file name"),
         ('[luns."naa.1"]\nalias = ".ext"', r"alias: '\.ext' is not a plain file name"),
+        (
+            '[luns."naa.1"]\nopen = "retian"',
+            r"toml \[luns\] \[naa\.1\]: open: 'retian': there is no open option 'retian'; the opt",
+        ),
+        (
+            '[luns."naa.1"]\nopen = "retain+no-reserve"',
+            r"\[naa\.1\]: open: NO_RESERVE\+RETAIN_RESERVATION: NO_RESERVE goes with no other",
+        ),
+        ('[luns."naa.1"]\nopen = 1', r"\[naa\.1\]: open: 1 is not a text"),
+        (
+            '[open_flags]\nO_APPEND = "single"',
+            r"toml \[open_flags\]: unknown key 'O_APPEND'; known keys: O_ASYNC, O_DIRECT, O_DSYNC,",
+        ),
+        ('[open_flags]\nO_EXCL = "single"', r"\[open_flags\]: unknown key 'O_EXCL'"),
+        (
+            '[open_flags]\nO_ASYNC = "force"',
+            r"\[open_flags\]: O_ASYNC: 'force': there is no open option 'force'",
+        ),
+        ("[open_flags]\nO_ASYNC = []", r"\[open_flags\]: O_ASYNC: \[\] is not a text"),
         ("key =", "not TOML"),
     ],
 )
