@@ -292,8 +292,8 @@ class DataPath:
             with trio.move_on_after(self._io_timeout_s):
                 return await underpath.transport.execute(command)
             return Completion(host_status=HostStatus.TIME_OUT)
-        except TransportGone:
-            underpath.state = UnderpathState.REMOVED
+        except TransportGone as gone:
+            self._remove(underpath, gone)
             return Completion(host_status=HostStatus.NO_CONNECT)
         finally:
             underpath.in_flight -= 1
@@ -345,6 +345,14 @@ class DataPath:
             Verdict.NOT_SUPPORTED: NotSupported,
         }
         return kinds.get(verdict, MpioError)(what, lun=self._lun)
+
+    def _remove(self, underpath: Underpath, gone: TransportGone) -> None:
+        underpath.registered = False
+        if underpath.state is not UnderpathState.REMOVED:
+            underpath.state = UnderpathState.REMOVED
+            log.warning(
+                "underpath removed", lun=self._lun, underpath=underpath.name, cause=gone.what
+            )
 
     def _fail(self, underpath: Underpath, what: str) -> None:
         underpath.counters.failures += 1
