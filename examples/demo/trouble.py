@@ -1,6 +1,7 @@
 """The chapters in which something fails: an underpath, then a host."""
 
 import re
+from typing import Any
 
 from examples.demo.array_view import TYPE_OF_THE_STORY
 from examples.demo.looks import (
@@ -37,7 +38,7 @@ def underpath_fails(stage: Stage, hosts: Hosts, lun_sum: str) -> None:
     states = {node: one["state"] for node, one in after.items()}
     expected = {node: "down" if node == victim else "up" for node in before}
     stage.claim_equal(f"{victim} is down, the other underpath up", states, expected)
-    repaired(stage, hosts, state, lun_sum)
+    repaired(stage, hosts, state, after, lun_sum)
 
 
 def daemon_of_b(lines: list[str]) -> list[str]:
@@ -46,13 +47,14 @@ def daemon_of_b(lines: list[str]) -> list[str]:
     return lines[start:]
 
 
-def repaired(stage: Stage, hosts: Hosts, state: str, lun_sum: str) -> None:
+def repaired(
+    stage: Stage, hosts: Hosts, state: str, before: dict[str, dict[str, Any]], lun_sum: str
+) -> None:
     """The rest of chapter 7: the next open registers the underpath again."""
     stage.tell("It is repaired; the next open registers every underpath again.")
     stage.run("b", f"echo running > {state}")
     stage.run("b", "umount /srv/b")
     wait_released(stage, hosts.nodes("b")[0])
-    before = underpaths(stage, "/mnt/b")
     stage.claim_equal("the LUN is as it was", sha256(stage.run("b", "sha256sum < $B")), lun_sum)
     grown = moved(before, underpaths(stage, "/mnt/b"), "reads")
     stage.claim("both underpaths carry reads again", holds=min(grown.values()) > 0, seen=grown)
