@@ -18,6 +18,7 @@ import errno
 import time
 from collections.abc import Callable, Sequence
 
+import attrs
 import structlog
 import trio
 
@@ -28,10 +29,12 @@ from mpio_fuse.device.logical_unit import LogicalUnit
 from mpio_fuse.device.probe import Prober
 from mpio_fuse.device.recovery import DeviceRecovery, is_ours
 from mpio_fuse.device.registrar import Registrar, ReserveState
+from mpio_fuse.device.reserve_reader import ReserveReader
 from mpio_fuse.device.retention import Retention
 from mpio_fuse.device.runner import Runner
 from mpio_fuse.device.selector import RoundRobin
 from mpio_fuse.device.settings import Settings
+from mpio_fuse.device.situation import read_situation
 from mpio_fuse.device.snapshot import DeviceSnapshot, reservation_snapshot, underpath_snapshot
 from mpio_fuse.device.underpath import Underpath, UnderpathState
 from mpio_fuse.errors import MpioError, NoUsableUnderpath, OpenRefused
@@ -41,6 +44,7 @@ from mpio_fuse.reserve.fig07_decision import OpenOption, decide
 from mpio_fuse.reserve.fig12_release import release
 from mpio_fuse.reserve.local import check_local
 from mpio_fuse.reserve.procedure import ERRNOS, End, Outcome, Procedure
+from mpio_fuse.reserve.situation import Situation
 from mpio_fuse.scsi.capacity import Capacity
 from mpio_fuse.scsi.verdict import Verdict
 from mpio_fuse.transport.contract import Transport
@@ -174,6 +178,42 @@ class PseudoDevice:
             NoUsableUnderpath: no underpath answers.
         """
         return await self._registrar.read_state()
+
+    @property
+    def reader(self) -> ReserveReader:
+        """Asks the array for people, over the underpaths that are there."""
+        there = [one for one in self.underpaths if one.state is not UnderpathState.REMOVED]
+        there.sort(key=lambda one: not one.is_usable)
+        timeout_s = self.settings.control_timeout_s
+        return ReserveReader(self.name, there, timeout_s, self.note_attention)
+
+    async def situation(self) -> Situation:
+        """What an open would find now; sends PERSISTENT RESERVE IN alone."""
+        async with self._changing:
+            found = await read_situation(
+                self.name,
+                self.settings.key,
+                self.underpaths,
+                self.settings.control_timeout_s,
+                self.note_attention,
+            )
+            return self._with_handles(found)
+
+    def _with_handles(self, found: Situation) -> Situation:
+        opens, grant, holder = self._standing_opens(), self._grant, self._registrar.reserved
+        is_lost = (
+            grant is not None
+            and found.reservation is not None
+            and not is_ours(grant, ReserveState(found.keys, found.reservation), self._registrar)
+        )
+        return attrs.evolve(
+            found,
+            holder_name=holder.name if holder and not is_lost else None,
+            opens=tuple(opens),
+            is_lost=is_lost,
+            is_reserving=grant is not None and grant.is_reserving,
+            unregisters_standby=self.settings.standby == "unregistered",
+        )
 
     def snapshot(self) -> DeviceSnapshot:
         """The state as it is known; sends nothing and never waits."""
