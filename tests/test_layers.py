@@ -27,6 +27,7 @@ class Planted:
 PLANTED = (
     Planted("layers", "daemon/planted.py", "import mpio_fuse.cli"),
     Planted("layers", "fs/planted.py", "import mpio_fuse.daemon"),
+    Planted("layers", "fs/planted.py", "import mpio_fuse.openx"),
     Planted("layers", "device/planted.py", "import mpio_fuse.fs"),
     Planted("layers", "reserve/planted.py", "import mpio_fuse.transport"),
     Planted("layers", "transport/planted.py", "import mpio_fuse.reserve"),

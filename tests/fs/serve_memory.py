@@ -1,7 +1,8 @@
 """Mount memory devices: ``python -m tests.fs.serve_memory MOUNTPOINT NAME=SIZE_BYTES...``.
 
 Says ``ready`` once the tree is usable.  Each line of standard input is done and answered: ``fence NAME`` fences a
-device, ``asked NAME`` gives what was asked of it since, as JSON.  The end of standard input unmounts.
+device, ``reserve NAME`` gives it to another host, ``asked NAME`` gives what was asked of it since, as JSON.  The end of
+standard input unmounts.
 """
 
 import json
@@ -10,6 +11,7 @@ import sys
 import time
 
 import pyfuse3
+import structlog
 import trio
 
 from mpio_fuse.fs.attributes import Ownership
@@ -30,6 +32,9 @@ def _answer(line: str, devices: dict[str, MemoryDevice]) -> str:
     if verb == "fence":
         device.fence()
         return "fenced"
+    if verb == "reserve":
+        device.is_foreign = True
+        return "reserved"
     asked, device.asked = device.asked, []
     return json.dumps([[str(part) for part in one] for one in asked])
 
@@ -50,6 +55,7 @@ async def _serve(fs: FileSystem, devices: dict[str, MemoryDevice]) -> None:
 
 
 def main(mountpoint: str, *named_sizes: str) -> None:
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     pairs = [text.split("=") for text in named_sizes]
     devices = {name: MemoryDevice(name, int(size)) for name, size in pairs}
     ownership = Ownership(mode=0o600, uid=os.getuid(), gid=os.getgid())
