@@ -31,7 +31,16 @@ SUBCOMMANDS = {
     "discover": Entry(
         "mpio_fuse.cli.discover:discover", "Show LUNs, their underpaths, what they can do."
     ),
+    "explain": Entry(
+        "mpio_fuse.cli.explain:explain", "Tell what an open would do now, without doing it."
+    ),
     "mount": Entry("mpio_fuse.cli.mount:mount", "Show every LUN as a file below a mountpoint."),
+    "persist": Entry(
+        "mpio_fuse.cli.persist:persist", "Persistent reservations by hand, over device nodes."
+    ),
+    "release": Entry(
+        "mpio_fuse.cli.release:release", "Release a reservation that a close has retained."
+    ),
     "status": Entry("mpio_fuse.cli.status:status", "Show the state of the running daemon."),
     "unmount": Entry("mpio_fuse.cli.unmount:unmount", "Take a mountpoint away and unregister."),
 }

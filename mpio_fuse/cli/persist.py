@@ -74,7 +74,7 @@ async def _read(action: str, devices: Sequence[str]) -> Document:
 
 
 def _ask_daemon(served: ServedLun, action: str) -> Document:
-    request = {"request": "persist", "lun": served.name, "action": action}
+    request = {"request": "persist", "lun": served.wwid, "action": action}
     reply = control.ask(served.daemon, request, DAEMON_TIMEOUT_S)
     return dict(reply["persist"])
 
@@ -145,10 +145,10 @@ def _command(name: str, text: str, run: Callable[..., None], takes: Sequence[str
 
 
 def _persist(lun: NamedLun) -> Persist:
-    return Persist(lun.wwid, lun.underpaths, COMMAND_TIMEOUT_S, _tell_attention)
+    return Persist(lun.wwid, lun.underpaths, COMMAND_TIMEOUT_S, tell_attention)
 
 
-def _tell_attention(underpath: Underpath, _verdict: Verdict, text: str) -> None:
+def tell_attention(underpath: Underpath, _verdict: Verdict, text: str) -> None:
     """The target tells it once only, and it was told us."""
     click.echo(f"{PROGRAM}: note: {underpath.name}: told now, and not again: {text}", err=True)
 

@@ -72,7 +72,7 @@ async def _converse(stream: trio.SocketStream, answer: Answer) -> None:
             request = _request(await _line(stream))
         reply = await answer(request)
     except MpioError as error:
-        reply = {"ok": False, "error": error.what, "hint": error.hint}
+        reply = {"ok": False, "error": _where_and_what(error), "hint": error.hint}
     except trio.TooSlowError:
         reply = {"ok": False, "error": "no request came"}
     except Exception:
@@ -82,6 +82,10 @@ async def _converse(stream: trio.SocketStream, answer: Answer) -> None:
         await stream.send_all(json.dumps(reply).encode() + b"\n")
     except (trio.BrokenResourceError, OSError):
         log.debug("control client went away")
+
+
+def _where_and_what(error: MpioError) -> str:
+    return ": ".join(part for part in (error.lun, error.underpath, error.what) if part)
 
 
 async def _line(stream: trio.SocketStream) -> bytes:

@@ -34,10 +34,10 @@ import trio
 from mpio_fuse.daemon import control_server, kernel, mountpoint, tuning
 from mpio_fuse.daemon.config import Config
 from mpio_fuse.daemon.control import Endpoint, Lock, daemon_pid, endpoint, make_run_directory
+from mpio_fuse.daemon.lun_requests import AskedDevice, answer_for
 from mpio_fuse.daemon.readiness import Readiness
 from mpio_fuse.daemon.report import lun_report, users
 from mpio_fuse.daemon.stopping import Stopping, watch_signals
-from mpio_fuse.device.snapshot import DeviceSnapshot
 from mpio_fuse.errors import MpioError, UsageError
 from mpio_fuse.fs.filesystem import FileSystem
 from mpio_fuse.fs.namespace import Namespace
@@ -53,10 +53,8 @@ from mpio_fuse.scsi.reservation_key import ReservationKey
 log = structlog.get_logger(__name__)
 
 
-class MountedDevice(ServedDevice, Protocol):
-    """A device that a daemon can show the state of."""
-
-    def snapshot(self) -> DeviceSnapshot: ...
+class MountedDevice(ServedDevice, AskedDevice, Protocol):
+    """A device that a daemon serves, shows the state of, and asks on behalf of people."""
 
 
 class Assembly(Protocol):
@@ -283,8 +281,10 @@ class _Answers:
                 return {"ok": True, "status": self._status()}
             case {"request": "unmount", "how": "idle" | "lazy" | "force" as how}:
                 return await self._unmount(how)
-            case _:
-                raise UsageError("unknown request", hint="is this daemon of another version?")
+        reply = await answer_for(self.assembly.devices, request)
+        if reply is None:
+            raise UsageError("unknown request", hint="is this daemon of another version?")
+        return reply
 
     def _status(self) -> dict[str, Any]:
         plan = self.daemon.plan

@@ -6,6 +6,7 @@ import attrs
 
 from mpio_fuse.daemon import control
 from mpio_fuse.daemon.control import Endpoint
+from mpio_fuse.errors import MpioError
 
 
 @attrs.frozen
@@ -20,6 +21,10 @@ class ServedLun:
     def name(self) -> str:
         """Its file's name."""
         return str(self.lun["name"])
+
+    @property
+    def wwid(self) -> str:
+        return str(self.lun["wwid"])
 
 
 def find_served(name: str) -> ServedLun | None:
@@ -44,3 +49,18 @@ def all_served() -> list[ServedLun]:
         status = reply["status"]
         found += [ServedLun(place, status["mountpoint"], lun) for lun in status["luns"]]
     return found
+
+
+def require_served(name: str) -> ServedLun:
+    """As `find_served`.
+
+    Raises:
+        MpioError: nobody serves a LUN of that name, too.
+    """
+    served = all_served()
+    for one in served:
+        if name in (one.lun["name"], one.lun["wwid"]):
+            return one
+    names = ", ".join(sorted(one.name for one in served))
+    hint = f"served: {names}" if names else "'mpio-fuse mount MOUNTPOINT' starts a daemon"
+    raise MpioError(f"no daemon serves a LUN {name}", hint=hint)

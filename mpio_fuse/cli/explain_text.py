@@ -1,0 +1,65 @@
+"""What ``mpio-fuse explain`` prints for people: a numbered story, made of the document that programs get."""
+
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from mpio_fuse.cli.persist_text import WIDE, reservation_text
+
+Document = Mapping[str, Any]
+
+
+def show(document: Document) -> None:
+    """Print it."""
+    console = Console(width=WIDE, highlight=False, markup=False, emoji=False)
+    console.print(Text(f"open {document['lun']} with {document['options']}", style="bold"))
+    for line in _lines(document):
+        console.print(Text(line))
+
+
+def _lines(document: Document) -> Iterator[str]:
+    yield f"now: {_now(document)}"
+    if document["figure"]:
+        yield f"{document['figure']}:"
+    for number, step in enumerate(document["steps"], 1):
+        yield from _step(number, step)
+    yield f"=> {_answer(document)}"
+    for one in document["removed"]:
+        yield f"   removes {_removed(one)}"
+    for note in document["notes"]:
+        yield f"   {note}"
+
+
+def _now(document: Document) -> str:
+    held = document["reservation"]
+    if held is None:
+        return "no underpath answers"
+    opens = document["opens"]
+    here = f"; open here: {', '.join(opens)}" if opens else ""
+    if not held["is_held"]:
+        return f"nobody holds it{here}"
+    whose = "ours" if document["is_ours"] else "not ours"
+    return f"{whose}, {reservation_text(held)}{here}"
+
+
+def _step(number: int, step: Document) -> Iterator[str]:
+    yield f"{number:>3}. box {step['box']}: {step['title']}: {step['outcome']}"
+    for one in step["commands"]:
+        note = f"  ({one['note']})" if one["note"] else ""
+        yield f"       {one['underpath']}  {one['words']}{note}"
+
+
+def _answer(document: Document) -> str:
+    code = document["errno"]
+    if code is None:
+        return "the open succeeds"
+    return f"the open fails with {document['error']} ({os.strerror(code)}): {document['reason']}"
+
+
+def _removed(one: Document) -> str:
+    holder = ", which holds the reservation" if one["is_holder"] else ""
+    whose = f" of {one['transport_id']}" if one["transport_id"] else ""
+    return f"the registration of key {one['key']}{whose}{holder}"

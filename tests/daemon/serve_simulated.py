@@ -1,0 +1,53 @@
+"""``mpio-fuse mount`` over a simulated array: ``python -m tests.daemon.serve_simulated mount MOUNTPOINT ...``.
+
+One LUN with two underpaths, ``a1`` and ``a2``.  DEVICEs named say what the daemon finds: ``ours`` a reservation from
+before, ``theirs`` another host's.
+"""
+
+import sys
+from collections.abc import Sequence
+
+import attrs
+
+from mpio_fuse.cli import main
+from mpio_fuse.daemon import assemble
+from mpio_fuse.daemon.config import Config
+from mpio_fuse.device.pseudo_device import PseudoDevice
+from mpio_fuse.device.settings import Settings
+from mpio_fuse.errors import MpioError
+from mpio_fuse.reserve.fig07_decision import OpenOption
+from mpio_fuse.scsi.reservation_key import ReservationKey
+from tests.device.world import KEYS, World
+
+
+@attrs.define
+class SimulatedAssembly:
+    devices: list[PseudoDevice]
+    left_out: list[MpioError] = attrs.Factory(list)
+
+    async def watch(self) -> None:
+        """Nothing fails here."""
+
+    async def aclose(self) -> list[Exception]:
+        for device in self.devices:
+            await device.remove()
+        return []
+
+
+async def _assemble(nodes: Sequence[str], config: Config, key: ReservationKey) -> SimulatedAssembly:
+    world = World()
+    host = await world.host("a")
+    if "ours" in nodes:
+        await (await host.device.open(OpenOption.RETAIN_RESERVATION)).aclose()
+    if "theirs" in nodes:
+        await (await world.host("b")).device.open()
+    old = host.device
+    name = config.lun(str(old.logical_unit.wwid)).alias or "disk"
+    device = PseudoDevice(old.logical_unit, host.transports, Settings(KEYS["a"]), name)
+    await device.configure()
+    return SimulatedAssembly([device])
+
+
+if __name__ == "__main__":
+    assemble.assemble = _assemble  # type: ignore[assignment] # what the command then imports
+    sys.exit(main.run())
