@@ -1,54 +1,12 @@
 """mount, status and unmount on real sg nodes, LIO behind them, two hosts; sg_persist is the independent witness."""
 
-import json
-import shlex
-from typing import Any
-
-import attrs
 import pytest
 
+from tests.lab.host import Host, witness
 from tests.lab.job import Result
 from tests.lab.lab import Lab
 
 MIB = 1 << 20
-KEYS = {"a": "0xa", "b": "0xb"}
-
-
-@attrs.frozen
-class Host:
-    """One host of the lab: its nodes, its mountpoint, and a run directory of its own."""
-
-    lab: Lab
-    name: str
-
-    @property
-    def root(self) -> str:
-        return f"/tmp/mnt-{self.name}"  # noqa: S108 - the guest's, and empty at each test
-
-    @property
-    def nodes(self) -> list[str]:
-        return self.lab.nodes(self.name)
-
-    def run(self, command: str) -> Result:
-        """Run a shell command as this host; ``$LUN`` is its file of the first LUN."""
-        environment = {"MPIO_FUSE_RUN_DIR": f"/tmp/run-{self.name}"}  # noqa: S108 - as above
-        lun = f"LUN=$(echo {self.root}/naa.*); "
-        return self.lab.run(lun + command, environment=environment, timeout_s=60)
-
-    def mount(self, *nodes: str) -> Result:
-        words = ["mount", self.root, *(nodes or self.nodes), "--key", KEYS[self.name]]
-        return self.run(f"mkdir -p {self.root}; mpio-fuse {shlex.join(words)}")
-
-    def lun(self) -> dict[str, Any]:
-        """What status says of the only LUN."""
-        (daemon,) = json.loads(self.run("mpio-fuse status --json").check().stdout)["daemons"]
-        (lun,) = daemon["luns"]
-        return dict(lun)
-
-    def await_release(self) -> None:
-        """close(2) returns before the kernel has told the daemon of it."""
-        while self.lun()["reservation"]["owner"] == "ours":
-            pass
 
 
 @pytest.fixture
@@ -59,11 +17,6 @@ def a(lab: Lab) -> Host:
 @pytest.fixture
 def b(lab: Lab) -> Host:
     return Host(lab, "b")
-
-
-def _witness(lab: Lab, what: str) -> str:
-    """What the array says, by a program that is not ours, over a nexus of host b."""
-    return lab.run(f"sg_persist -n --in {what} {lab.nodes('b')[0]}").check().stdout
 
 
 def _line(result: Result) -> str:
@@ -93,7 +46,7 @@ def test_an_open_file_shuts_the_other_host_out_until_it_is_closed(a: Host, b: Ho
     a.run("until grep -q data-of-a $LUN; do :; done").check()
     assert a.lun()["reservation"]["owner"] == "ours"
     assert b.run("head -c 9 $LUN").stderr.strip().endswith("Input/output error")
-    full = _witness(a.lab, "--read-full-status")
+    full = witness(a.lab, "--read-full-status")
     assert full.count("Key=0xa") == full.count("Key=0xb") == 2
     assert full.count("<< Reservation holder >>") == 1
     assert "Exclusive Access, registrants only" in full
@@ -105,9 +58,9 @@ def test_an_open_file_shuts_the_other_host_out_until_it_is_closed(a: Host, b: Ho
 
 def test_unmount_leaves_no_registration(a: Host) -> None:
     a.mount().check()
-    assert "0xa" in _witness(a.lab, "--read-keys")
+    assert "0xa" in witness(a.lab, "--read-keys")
     a.run(f"head -c 1 $LUN; mpio-fuse unmount {a.root}").check()
-    assert "NO registered reservation keys" in _witness(a.lab, "--read-keys")
+    assert "NO registered reservation keys" in witness(a.lab, "--read-keys")
 
 
 def test_after_kill_9_the_reservation_is_ours_and_kept(a: Host, b: Host) -> None:
@@ -123,7 +76,7 @@ def test_after_kill_9_the_reservation_is_ours_and_kept(a: Host, b: Host) -> None
         "holder": "0x000000000000000a",
         "type": "Exclusive Access, registrants only",
     }
-    assert "Key=0xa" in _witness(a.lab, "--read-reservation")
+    assert "Key=0xa" in witness(a.lab, "--read-reservation")
     assert b.run("head -c 1 $LUN").status != 0
     a.run("head -c 1 $LUN").check()
 
