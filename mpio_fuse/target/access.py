@@ -82,6 +82,24 @@ REPORT_TARGET_PORT_GROUPS: CommandKey = (
     MaintenanceIn.REPORT_TARGET_PORT_GROUPS,
 )
 
+VERIFY_10: CommandKey = (OtherOpCode.VERIFY_10, None)
+MODE_SENSE_6: CommandKey = (OpCode.MODE_SENSE_6, None)
+
+RESERVE_10: tuple[CommandKey, ...] = (
+    (OtherOpCode.RESERVE_10, None),
+    (OtherOpCode.RELEASE_10, None),
+)
+
+INFORMATION: frozenset[CommandKey] = frozenset(
+    {
+        (OpCode.REQUEST_SENSE, None),
+        (OpCode.REPORT_LUNS, None),
+        READ_CAPACITY_10,
+        READ_CAPACITY_16,
+    }
+)
+"""SPC-2 table 10: these pass another nexus's RESERVE(6)."""
+
 SPC_CONFLICTS: ConflictTable = {
     (OpCode.TEST_UNIT_READY, None): NEVER,
     (OpCode.REQUEST_SENSE, None): NEVER,
@@ -113,8 +131,17 @@ SPC_CONFLICTS: ConflictTable = {
 _LIO_WITHOUT_DATA = WRITES & ~Situation.WE_STRANGER & ~Situation.WE_RO_STRANGER
 """LIO decides by the direction of the data: what carries none passes a stranger under Write Exclusive."""
 
+_LIO_PR_OUT = {
+    # Left to the action itself for registrants of a type of registrants, who then are not the holder.
+    PrOut.RESERVE: OTHERS & ~Situation.RO_REGISTERED,
+    PrOut.REGISTER_AND_MOVE: OTHERS & ~Situation.RO_REGISTERED,
+}
+
 LIO_CONFLICTS: ConflictTable = {
     **SPC_CONFLICTS,
+    # What LIO does not know is for the holder alone, who is told that it is not known.
+    **{(OpCode.PERSISTENT_RESERVE_OUT, action): OTHERS for action in range(8, 32)},
+    **{(OpCode.PERSISTENT_RESERVE_OUT, action): where for action, where in _LIO_PR_OUT.items()},
     READ_CAPACITY_10: READS,
     READ_CAPACITY_16: READS,
     (OpCode.MODE_SENSE_6, None): READS & ~Situation.EA_REGISTERED,
@@ -124,11 +151,42 @@ LIO_CONFLICTS: ConflictTable = {
     (OpCode.SYNCHRONIZE_CACHE_16, None): _LIO_WITHOUT_DATA,
 }
 
+LIO_CONFLICTS_WITHOUT_DATA: ConflictTable = {
+    **{
+        (opcode, None): _LIO_WITHOUT_DATA
+        for opcode in (OpCode.READ_10, OpCode.READ_16, OpCode.WRITE_10, OpCode.WRITE_16)
+    },
+    **{
+        (OpCode.PERSISTENT_RESERVE_OUT, action): LIO_CONFLICTS[
+            OpCode.PERSISTENT_RESERVE_OUT, action
+        ]
+        & ~Situation.WE_STRANGER
+        & ~Situation.WE_RO_STRANGER
+        for action in range(8)
+    },
+}
+
 TGT_CONFLICTS: ConflictTable = {
     **SPC_CONFLICTS,
     **{(OpCode.PERSISTENT_RESERVE_OUT, action): NEVER for action in PrOut},
     (OtherOpCode.WRITE_SAME_16, None): NEVER,
 }
+
+
+_TRANSFER_LENGTH: dict[int, slice] = {
+    OpCode.READ_10: slice(7, 9),
+    OpCode.WRITE_10: slice(7, 9),
+    OpCode.READ_16: slice(10, 14),
+    OpCode.WRITE_16: slice(10, 14),
+    OpCode.PERSISTENT_RESERVE_OUT: slice(5, 9),
+}
+"""Where a CDB says how much data it moves, for commands that may move none."""
+
+
+def carries_no_data(cdb: bytes) -> bool:
+    """Whether it could move data and asks for none."""
+    length = _TRANSFER_LENGTH.get(cdb[0])
+    return length is not None and not any(cdb[length])
 
 
 def command_key(cdb: bytes) -> CommandKey:

@@ -27,7 +27,7 @@ from mpio_fuse.scsi.opcodes import OpCode
 from mpio_fuse.scsi.sense import SenseKey
 from mpio_fuse.scsi.sense_codes import CAPACITY_DATA_HAS_CHANGED, I_T_NEXUS_LOSS
 from mpio_fuse.scsi.wire import Fields
-from mpio_fuse.target.access import command_key, conflicts
+from mpio_fuse.target.access import carries_no_data, command_key, conflicts
 from mpio_fuse.target.dispatch import TRANSFERS, handler_of, parse
 from mpio_fuse.target.identity import Identity
 from mpio_fuse.target.medium import Medium
@@ -239,7 +239,10 @@ class LogicalUnitModel:
         if self.state.scsi2.refuses(nexus, cdb):
             raise Refusal(RESERVATION_CONFLICT)
         where = self.persistent.situation_of(nexus)
-        if where is not None and conflicts(self.quirks.conflicts, cdb, where):
+        table = self.quirks.conflicts
+        if carries_no_data(cdb) and command_key(cdb) in self.quirks.conflicts_without_data:
+            table = self.quirks.conflicts_without_data
+        if where is not None and conflicts(table, cdb, where):
             raise Refusal(RESERVATION_CONFLICT)
 
     def _abort_preempted(self, issuer: Task, preempted: Preempted) -> None:

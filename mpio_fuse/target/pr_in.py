@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from mpio_fuse.scsi.opcodes import PrIn
 from mpio_fuse.scsi.pr_types import PrType, Scope
-from mpio_fuse.scsi.reservation_key import ZERO_KEY
+from mpio_fuse.scsi.reservation_key import KEY_LENGTH_BYTES, ZERO_KEY
 from mpio_fuse.target.registrations import Registration, Registrations
 
 _CRH, _SIP_C, _ATP_C, _PTPL_C, _RLR_C = 0x10, 0x08, 0x04, 0x01, 0x80
@@ -12,7 +12,23 @@ _PTPL_A = 0x01
 _TYPE_MASK = bytes((0xEA, 0x01))
 """All six types (table 214)."""
 
+_HEADER_LENGTH_BYTES = 8
+_RESERVATION_END = 22
+"""Behind SCOPE and TYPE, the last bytes of a reservation that mean anything."""
+
 _ALL_TG_PT, _R_HOLDER = 0x02, 0x01
+
+
+def encode(action: PrIn, state: Registrations, allocation_length_bytes: int) -> bytes:
+    """The answer, cut off at the ALLOCATION LENGTH, with the length fields as they are (4.3.5.6)."""
+    data = ENCODERS[action](state)[:allocation_length_bytes]
+    whole = data
+    if state.quirks.only_whole_descriptors and action is PrIn.READ_KEYS:
+        whole = data[: len(data) - len(data) % KEY_LENGTH_BYTES]
+    elif state.quirks.only_whole_descriptors and action is PrIn.READ_RESERVATION:
+        is_whole = allocation_length_bytes >= _RESERVATION_END
+        whole = data if is_whole else data[:_HEADER_LENGTH_BYTES]
+    return whole.ljust(len(data), b"\0")
 
 
 def encode_keys(state: Registrations) -> bytes:

@@ -21,10 +21,12 @@ def reserve(state: Registrations, nexus: Nexus, request: PrOutRequest) -> None:
     """5.13.9.  Repeated by the holder it is GOOD; another type conflicts."""
     quirks = state.quirks
     pr_type = request.pr_type
-    _check_scope(state, request)
+    if not quirks.checks_scope_last:
+        _check_scope(state, request)
     registration = _registration(state, nexus)
     if quirks.checks_key_on_reserve and request.key != registration.key:
         raise Refusal(RESERVATION_CONFLICT)
+    _check_scope(state, request)
     if state.type is None:
         state.hold(registration, pr_type)
     elif not state.is_holder(registration) or pr_type != state.type:

@@ -53,15 +53,21 @@ def decode_pr_out(cdb: bytes, data_out: bytes, quirks: Quirks) -> PrOutRequest:
         Refusal: an action this array has not, a wrong length, or a capability it has not.
     """
     length = int.from_bytes(cdb[5:9], "big")
-    is_short = length < BASIC_LENGTH_BYTES or len(data_out) < length
-    if is_short and quirks.checks_length_before_action:
+    is_wrong = length < BASIC_LENGTH_BYTES or len(data_out) < length
+    if quirks.checks_length_before_action and (is_wrong or _is_long(cdb, data_out, length)):
         raise Refusal(quirks.invalid_length)
     action = _action(cdb[1] & 0x1F, quirks)
-    if is_short:
+    if is_wrong:
         raise Refusal(quirks.invalid_length)
     fields = Fields("PERSISTENT RESERVE OUT parameter list", data_out[:length])
     decode = _move if action is PrOut.REGISTER_AND_MOVE else _basic
     return decode(action, cdb[2], fields, quirks)
+
+
+def _is_long(cdb: bytes, data_out: bytes, length: int) -> bool:
+    """More than the basic list, without a reason to be."""
+    has_more = cdb[1] & 0x1F == PrOut.REGISTER_AND_MOVE or data_out[20] & SPEC_I_PT
+    return length != BASIC_LENGTH_BYTES and not has_more
 
 
 def _action(number: int, quirks: Quirks) -> PrOut:

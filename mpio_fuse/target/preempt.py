@@ -35,7 +35,7 @@ def preempt(state: Registrations, nexus: Nexus, request: PrOutRequest) -> Preemp
     takes_over = _takes_over(state, request)
     if takes_over or state.quirks.checks_type_on_preempt:
         _check_scope(state, request)
-    victims = _victims(state, issuer, request)
+    victims = _victims(state, issuer, request, takes_over=takes_over)
     before = state.type
     if takes_over:
         state.hold(issuer, request.pr_type)
@@ -65,7 +65,7 @@ def _takes_over(state: Registrations, request: PrOutRequest) -> bool:
 
 
 def _victims(
-    state: Registrations, issuer: Registration, request: PrOutRequest
+    state: Registrations, issuer: Registration, request: PrOutRequest, *, takes_over: bool
 ) -> list[Registration]:
     key = request.action_key
     if key.is_zero:
@@ -73,7 +73,8 @@ def _victims(
     matching = state.with_key(key)
     if not matching:
         raise Refusal(RESERVATION_CONFLICT)
-    spares_issuer = state.type is not None or not state.quirks.preempts_own_registration
+    is_all_registrants = state.type is not None and state.type.is_all_registrants
+    spares_issuer = takes_over or is_all_registrants or not state.quirks.preempts_own_registration
     return [one for one in matching if one is not issuer or not spares_issuer]
 
 

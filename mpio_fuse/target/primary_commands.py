@@ -3,7 +3,7 @@
 from mpio_fuse.scsi.opcodes import PrIn, PrOut
 from mpio_fuse.scsi.sense import Sense, SenseKey, encode_sense
 from mpio_fuse.scsi.target_port_groups import AccessState
-from mpio_fuse.target.pr_in import ENCODERS
+from mpio_fuse.target.pr_in import encode
 from mpio_fuse.target.pr_out import ACTIONS
 from mpio_fuse.target.pr_out_parameters import decode_pr_out
 from mpio_fuse.target.refusal import INVALID_FIELD, INVALID_OPCODE, Refusal, check_condition
@@ -95,13 +95,13 @@ def _check_reserve_10(state: State) -> None:
 
 
 def persistent_reserve_in(state: State, request: Request) -> bytes:
-    """Cut off at the ALLOCATION LENGTH, with the length fields as they are (4.3.5.6)."""
+    """What is asked, for an ALLOCATION LENGTH with room for the header at least."""
     _check_persistent(state)
     action, allocation = request.cdb.u8(1) & 0x1F, request.cdb.u16(7)
     lacks = action == PrIn.READ_FULL_STATUS and not state.quirks.has_read_full_status
     if action not in set(PrIn) or lacks or allocation < MINIMUM_PR_IN_LENGTH_BYTES:
         raise Refusal(INVALID_FIELD)
-    return ENCODERS[PrIn(action)](state.persistent)[:allocation]
+    return encode(PrIn(action), state.persistent, allocation)
 
 
 def persistent_reserve_out(state: State, request: Request) -> bytes:

@@ -18,7 +18,19 @@ from mpio_fuse.scsi.sense_codes import (
     RESERVATIONS_PREEMPTED,
     Code,
 )
-from mpio_fuse.target.access import LIO_CONFLICTS, SPC_CONFLICTS, TGT_CONFLICTS, ConflictTable
+from mpio_fuse.target.access import (
+    INFORMATION,
+    LIO_CONFLICTS,
+    LIO_CONFLICTS_WITHOUT_DATA,
+    MODE_SENSE_6,
+    REPORT_TARGET_PORT_GROUPS,
+    RESERVE_10,
+    SPC_CONFLICTS,
+    TGT_CONFLICTS,
+    VERIFY_10,
+    CommandKey,
+    ConflictTable,
+)
 from mpio_fuse.target.nexus import Basis
 from mpio_fuse.target.refusal import (
     INVALID_FIELD,
@@ -85,6 +97,9 @@ class Quirks:
 
     name: str = "SPC-4"
     conflicts: ConflictTable = attrs.field(default=SPC_CONFLICTS, repr=False)
+    conflicts_without_data: ConflictTable = attrs.field(factory=dict, repr=False)
+    """Rows of their own for commands that ask for no data, as a READ of 0 blocks."""
+
     basis: Basis = Basis.I_T_NEXUS
 
     has_persistent_reserve: bool = True
@@ -107,6 +122,9 @@ class Quirks:
     invalid_length: Ending = INVALID_LENGTH
     invalid_scope: Ending = INVALID_FIELD
     release_of_another_type: Ending = INVALID_RELEASE_OF_RESERVATION
+    checks_scope_last: bool = False
+    """RESERVE: registration and key come before SCOPE, though after TYPE."""
+
     checks_key_on_reserve: bool = True
     names_holder_of_all_registrants: bool = False
     """Under a type of all registrants PREEMPT of the key that reserved takes the reservation over, as it does else;
@@ -119,7 +137,8 @@ class Quirks:
     """PREEMPT of key 0 without a reservation is GOOD and does nothing."""
 
     preempts_own_registration: bool = False
-    """Without a holder, PREEMPT of the issuer's own key removes the issuer's registration as well."""
+    """PREEMPT of the issuer's own key, which nobody holds the reservation by, removes the issuer's registration as
+    well; not under a type of all registrants."""
 
     all_tg_pt_must_be_repeated: bool = False
     """A registration made with ALL_TG_PT can only be changed with ALL_TG_PT."""
@@ -143,11 +162,21 @@ class Quirks:
     """An unknown operation code and a range beyond the end come before unit attention and conflict."""
 
     checks_length_before_action: bool = False
-    """PERSISTENT RESERVE OUT: a short parameter list comes before an unknown service action."""
+    """PERSISTENT RESERVE OUT: a parameter list of a wrong length comes before an unknown service action."""
+
+    only_whole_descriptors: bool = False
+    """READ KEYS and READ RESERVATION leave out, with zeros in its place, what does not fit whole."""
+
+    all_registrants_have_one_holder: bool = False
+    """Under a type of all registrants only the one that reserved is past the conflict table; the others are looked up
+    in it as the registrants of a type of registrants are."""
 
     conflict_before_attention: bool = False
     one_report_clears_all: bool = False
     """Reporting a unit attention forgets the others that wait on that nexus."""
+
+    attentions_by_priority: bool = False
+    """A reset is put before what waits of reservations; everything else waits in the order in which it came."""
 
     repeats_attentions: bool = False
     """The same unit attention may be queued several times."""
@@ -156,8 +185,8 @@ class Quirks:
     """REQUEST SENSE ends with CHECK CONDITION while a unit attention waits, which goes on waiting."""
 
     scsi2: Scsi2 = Scsi2.COMPATIBLE
-    scsi2_passes_information: bool = True
-    """REQUEST SENSE, REPORT LUNS, READ CAPACITY pass another nexus's RESERVE(6), as SPC-2 table 10 says."""
+    passes_scsi2: frozenset[CommandKey] = INFORMATION
+    """What passes another nexus's RESERVE(6) (SPC-2 table 10); INQUIRY, RELEASE and unknown commands always do."""
 
     aborts: Abort = Abort.VICTIMS
     aborted_commands_land: bool = False
@@ -177,10 +206,12 @@ SPC = Quirks()
 LIO = Quirks(
     name="LIO",
     conflicts=LIO_CONFLICTS,
+    conflicts_without_data=LIO_CONFLICTS_WITHOUT_DATA,
     has_replace_lost_reservation=False,
     capability_bits=0x90,
     unregistered=check_condition(SenseKey.NOT_READY, COMMUNICATION_FAILURE),
     invalid_scope=INVALID_PARAMETER,
+    checks_scope_last=True,
     release_of_another_type=RESERVATION_CONFLICT,
     checks_type_on_preempt=True,
     preempts_own_registration=True,
@@ -188,11 +219,14 @@ LIO = Quirks(
     all_tg_pt_must_be_repeated=True,
     parses_first=True,
     checks_length_before_action=True,
+    only_whole_descriptors=True,
+    all_registrants_have_one_holder=True,
     generation_of_no_change=False,
     generation_of_unregister=False,
     one_report_clears_all=True,
+    attentions_by_priority=True,
     scsi2=Scsi2.COMPATIBLE_FOR_HOLDER,
-    scsi2_passes_information=False,
+    passes_scsi2=frozenset(),
     aborts=Abort.HELD,
     aborted_commands_land=True,
 )
@@ -222,6 +256,7 @@ TGT = Quirks(
     repeats_attentions=True,
     request_sense_attends=True,
     scsi2=Scsi2.BESIDE,
+    passes_scsi2=INFORMATION | {VERIFY_10, MODE_SENSE_6, REPORT_TARGET_PORT_GROUPS, *RESERVE_10},
 )
 
 SCST = Quirks(name="SCST", conflict_before_attention=True)

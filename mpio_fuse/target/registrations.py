@@ -61,9 +61,11 @@ class Registrations:
         return self.type.is_all_registrants or registration is self.holder
 
     def situation_of(self, nexus: Nexus) -> Situation | None:
-        """Where a nexus stands in the conflict table; None: nobody holds, or it does itself."""
+        """Where a nexus stands in the conflict table; None: nobody holds, or it does and nothing conflicts."""
         registration = self.of(nexus)
-        if self.type is None or self.is_holder(registration):
+        if self.type is None or registration is self.holder:
+            return None
+        if self.is_holder(registration) and not self.quirks.all_registrants_have_one_holder:
             return None
         return situation(self.type, is_registered=registration is not None)
 

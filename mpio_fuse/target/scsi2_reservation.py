@@ -7,7 +7,7 @@ softens that: for whom a persistent reservation lets in anyway, both are GOOD an
 import attrs
 
 from mpio_fuse.scsi.opcodes import OpCode
-from mpio_fuse.target.access import READ_CAPACITY_10, READ_CAPACITY_16, OtherOpCode, command_key
+from mpio_fuse.target.access import OtherOpCode, command_key
 from mpio_fuse.target.nexus import Nexus
 from mpio_fuse.target.quirks import Quirks, Scsi2
 from mpio_fuse.target.refusal import RESERVATION_CONFLICT, Refusal
@@ -15,12 +15,6 @@ from mpio_fuse.target.registrations import Registrations
 
 _PERSISTENT = {OpCode.PERSISTENT_RESERVE_IN, OpCode.PERSISTENT_RESERVE_OUT}
 _ALWAYS = {OpCode.INQUIRY, OpCode.RELEASE_6, OtherOpCode.RELEASE_10}
-_INFORMATION = {
-    (OpCode.REQUEST_SENSE, None),
-    (OpCode.REPORT_LUNS, None),
-    READ_CAPACITY_10,
-    READ_CAPACITY_16,
-}
 
 
 @attrs.define(eq=False)
@@ -49,9 +43,9 @@ class Scsi2Reservation:
             return False
         if opcode in _PERSISTENT:
             return self.quirks.scsi2 is not Scsi2.BESIDE
-        if self.quirks.scsi2_passes_information and command_key(cdb) in _INFORMATION:
-            return False
-        return self.owner != nexus
+        key = command_key(cdb)
+        is_concerned = key in self.quirks.conflicts and key not in self.quirks.passes_scsi2
+        return self.owner != nexus and is_concerned
 
     def _does_nothing(self, nexus: Nexus, persistent: Registrations) -> bool:
         """Whether RESERVE and RELEASE are GOOD and no more.

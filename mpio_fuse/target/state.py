@@ -50,6 +50,8 @@ class State:
 
 def new_state(quirks: Quirks, identity: Identity, medium: Medium) -> State:
     """A logical unit that nobody has spoken to yet."""
-    attentions = UnitAttentions(quirks.one_report_clears_all, quirks.repeats_attentions)
+    attentions = UnitAttentions(
+        quirks.one_report_clears_all, quirks.repeats_attentions, quirks.attentions_by_priority
+    )
     persistent = Registrations(quirks, attentions)
     return State(quirks, identity, medium, attentions, persistent, Scsi2Reservation(quirks))

@@ -6,20 +6,26 @@ import attrs
 
 from mpio_fuse.scsi.sense_codes import Code
 
+RESET_AND_RESERVATION = (0x29, 0x2A)
+"""ASC of a reset, and of what became of reservations."""
+
 
 @attrs.define(eq=False)
 class UnitAttentions:
-    """The queues.  ``one_report_clears_all`` and ``repeats`` are the quirks of that name."""
+    """The queues.  ``one_report_clears_all``, ``repeats`` and ``by_priority`` are quirks (`Quirks`)."""
 
     one_report_clears_all: bool = False
     repeats: bool = False
+    by_priority: bool = False
     _queues: dict[Hashable, list[Code]] = attrs.Factory(dict)
 
     def establish(self, port: Hashable, code: Code) -> None:
         """Queue it; one that waits already is not queued twice unless the array does that."""
         queue = self._queues.setdefault(port, [])
-        if self.repeats or code not in queue:
-            queue.append(code)
+        if code in queue and not self.repeats:
+            return
+        is_first = self.by_priority and queue and (code[0], queue[0][0]) == RESET_AND_RESERVATION
+        queue.insert(0 if is_first else len(queue), code)
 
     def report(self, port: Hashable) -> Code | None:
         """The next one of that nexus, which is thereby reported and gone; None when there is none."""

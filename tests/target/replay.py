@@ -36,6 +36,7 @@ CDBS = {
     "rluns": bytes.fromhex("a00000000000000001000000"),
     "rcap": bytes.fromhex("25") + bytes(9),
     "rcap16": bytes.fromhex("9e10") + bytes(8) + bytes.fromhex("000000200000"),
+    "modes": bytes.fromhex("1a083f00fc00"),
     "rtpg": bytes.fromhex("a30a00000000000001000000"),
     "read": bytes.fromhex("28000000000000000100"),
     "read16": bytes.fromhex("8800") + bytes(8) + bytes.fromhex("000000010000"),
@@ -80,9 +81,14 @@ class Replay:
     """A model and the four nexuses of the record."""
 
     def __init__(self, quirks: Quirks) -> None:
-        self.model = LogicalUnitModel(quirks)
+        self._quirks = quirks
+        self._fresh()
+
+    def _fresh(self) -> None:
+        self.model = LogicalUnitModel(self._quirks)
         for nexus in NEXUSES.values():
             self.model.attach(nexus)
+        self._flush()
 
     def answers(self, section: Section) -> Iterator[tuple[str, str]]:
         """What the system answered and what the model does, for each line of the section's own."""
@@ -97,6 +103,8 @@ class Replay:
 
     def _around(self, word: str) -> None:
         match word:
+            case "fresh":
+                self._fresh()
             case "flush":
                 self._flush()
             case "start" | "clear-all":
@@ -109,6 +117,8 @@ class Replay:
                     self._send(who, "prout 6 0 0 0")
             case "lun-reset":
                 self.model.lun_reset(NEXUSES["B1"])
+            case "A1 lun-reset" | "A2 lun-reset" | "B1 lun-reset" | "B2 lun-reset":
+                self.model.lun_reset(NEXUSES[word[:2]])
             case _:
                 raise AssertionError(word)
 
@@ -152,24 +162,33 @@ def _data(words: str, data: bytes, expected: str) -> str:
     return f" data={data.hex()}" if "data=" in expected else ""
 
 
-def encode(words: str) -> tuple[bytes, bytes]:
-    """CDB and data-out of a command in the record's words."""
+def encode(words: str, moved_to: bytes = NEXUSES["B1"].transport_id.raw) -> tuple[bytes, bytes]:
+    """CDB and data-out of a command in the record's words; ``moved_to`` is B1's TransportID."""
     name, *arguments = words.split()
     if name == "raw":
         return bytes.fromhex("".join(arguments)), b""
     numbers = [int(argument, 0) for argument in arguments]
-    if name in ENCODERS:
+    if name == "move":
+        return _move(moved_to, *numbers)
+    if name == "spec":
+        return _spec(moved_to, *numbers)
+    if name in ENCODERS and numbers:
         return ENCODERS[name](*numbers)
-    if name == "read" and numbers:
-        lba, blocks = numbers
-        cdb = b"\x28\0" + lba.to_bytes(4, "big") + b"\0" + blocks.to_bytes(2, "big") + b"\0"
-        return cdb, b""
     data_out = bytes(BLOCK) if name in {"write", "write16", "wsame"} else b""
     return CDBS[name], data_out
 
 
-def _prin(action: int) -> tuple[bytes, bytes]:
-    return bytes((0x5E, action)) + bytes(5) + b"\x20\0\0", b""
+def _read(lba: int, blocks: int) -> tuple[bytes, bytes]:
+    return b"\x28\0" + lba.to_bytes(4, "big") + b"\0" + blocks.to_bytes(2, "big") + b"\0", b""
+
+
+def _write(lba: int, blocks: int, fill: int) -> tuple[bytes, bytes]:
+    cdb = b"\x2a\0" + lba.to_bytes(4, "big") + b"\0" + blocks.to_bytes(2, "big") + b"\0"
+    return cdb, bytes((fill,)) * BLOCK * blocks
+
+
+def _prin(action: int, allocation: int = 0x2000) -> tuple[bytes, bytes]:
+    return bytes((0x5E, action)) + bytes(5) + allocation.to_bytes(2, "big") + b"\0", b""
 
 
 def _prout(
@@ -180,17 +199,23 @@ def _prout(
     return cdb, parameters + bytes((0, 0, 0, 0, flags, 0, 0, 0))
 
 
-def _move(key: int, action_key: int, flags: int) -> tuple[bytes, bytes]:
-    return _with_transport_id(7, key, action_key, bytes((0, flags, 0, 1)))
+def _list(action: int, pr_type: int, length_bytes: int) -> tuple[bytes, bytes]:
+    cdb = bytes((0x5F, action, pr_type, 0, 0)) + length_bytes.to_bytes(4, "big") + b"\0"
+    return cdb, bytes(length_bytes)
 
 
-def _spec(action_key: int) -> tuple[bytes, bytes]:
-    return _with_transport_id(0, 0, action_key, bytes((0, 0, 0, 0, 8, 0, 0, 0)))
+def _move(moved_to: bytes, key: int, action_key: int, flags: int) -> tuple[bytes, bytes]:
+    return _with_transport_id(moved_to, 7, key, action_key, bytes((0, flags, 0, 1)))
 
 
-def _with_transport_id(action: int, key: int, action_key: int, flags: bytes) -> tuple[bytes, bytes]:
+def _spec(moved_to: bytes, action_key: int) -> tuple[bytes, bytes]:
+    return _with_transport_id(moved_to, 0, 0, action_key, bytes((0, 0, 0, 0, 8, 0, 0, 0)))
+
+
+def _with_transport_id(
+    transport_id: bytes, action: int, key: int, action_key: int, flags: bytes
+) -> tuple[bytes, bytes]:
     """REGISTER AND MOVE to B1, and REGISTER with SPEC_I_PT of B1."""
-    transport_id = NEXUSES["B1"].transport_id.raw
     parameters = key.to_bytes(8, "big") + action_key.to_bytes(8, "big") + flags
     parameters += len(transport_id).to_bytes(4, "big") + transport_id
     return bytes((0x5F, action, 0, 0, 0)) + len(parameters).to_bytes(4, "big") + b"\0", parameters
@@ -199,8 +224,9 @@ def _with_transport_id(action: int, key: int, action_key: int, flags: bytes) -> 
 ENCODERS: dict[str, Callable[..., tuple[bytes, bytes]]] = {
     "prin": _prin,
     "prout": _prout,
-    "move": _move,
-    "spec": _spec,
+    "list": _list,
+    "read": _read,
+    "write": _write,
 }
 
 

@@ -22,7 +22,7 @@ from mpio_fuse.target.quirks import (
 )
 from mpio_fuse.target.refusal import Ending
 from mpio_fuse.target.task import Answer, Progress, Task
-from tests.target.replay import encode
+from tests.target.replay import encode, is_conflict
 
 BLOCK = 512
 A1, A2, B1 = Nexus("iqn.host-a", 1), Nexus("iqn.host-a", 2), Nexus("iqn.host-b", 1)
@@ -308,7 +308,8 @@ def test_replace_lost_reservation_starts_over() -> None:
     assert send(model, stranger, "prout 8 6 0 0xc1").is_good
     status = decode_full_status(send(model, stranger, "prin 3").data_in)
     assert [(int(one.key), one.is_holder) for one in status.registrants] == [(0xC1, True)]
-    assert sense_of(send(held(LIO), stranger, "prout 8 6 0 0xc1")) == (0x5, 0x24, 0x00)
+    assert sense_of(send(held(LIO), A1, "prout 8 6 0 0xc1")) == (0x5, 0x24, 0x00)
+    assert is_conflict(send(held(LIO), stranger, "prout 8 6 0 0xc1"))
 
 
 def test_full_status_names_every_nexus() -> None:

@@ -1,0 +1,71 @@
+"""``python -m tests.agreement``: compare as many sequences as asked, in a lab's guest."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+import attrs
+
+from tests.agreement.end import ends_of
+from tests.agreement.model import ModelSide
+from tests.agreement.real import RealSide
+from tests.agreement.run import Tally, run
+from tests.agreement.session import log_in_again
+from tests.agreement.targets import TARGETS
+from tests.lab.fabric import FabricReport
+
+EXAMPLE = "scripts/lab run --fabric loop -- python -m tests.agreement --sequences 10000 --seed 1"
+
+
+def say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "python -m tests.agreement", description=__doc__, epilog=EXAMPLE
+    )
+    parser.add_argument("--sequences", type=int, default=100, metavar="N", help="default: 100")
+    parser.add_argument("--seed", type=int, default=1, metavar="N", help="default: 1")
+    parser.add_argument("--first", type=int, default=0, metavar="N", help="sequence to begin with")
+    parser.add_argument(
+        "--log-in-again", type=float, default=0.0, metavar="N",
+        help="how many of a hundred steps end a session and begin another (iSCSI; default: none)",
+    )  # fmt: skip
+    parser.add_argument("--tally", action="store_true", help="say how often each command ended how")
+    return parser
+
+
+def summary(tally: Tally, seed: int) -> str:
+    differ = sum(tally.kinds.values())
+    return (
+        f"seed {seed}: {tally.sequences} sequences, {tally.commands} commands, {tally.seconds:.1f} s; "
+        f"{differ} sequences differ, in {len(tally.kinds)} ways"
+    )
+
+
+def main() -> int:
+    """Give the exit status: 0 when both sides agree."""
+    options = make_parser().parse_args()
+    if "LAB_FABRIC" not in os.environ:
+        say(f"not in a lab; for example: {EXAMPLE}")
+        return 2
+    report = FabricReport.from_json(Path(os.environ["LAB_FABRIC"]).read_text())
+    target = TARGETS[report.fabric.kind]
+    menu = attrs.evolve(target.menu, log_in_again=options.log_in_again)
+    ends = ends_of(report)
+    model = ModelSide(target.quirks, {who: end.nexus for who, end in ends.items()})
+    real = RealSide(ends, log_in_again)
+    numbers = range(options.first, options.first + options.sequences)
+    tally = run(model, real, list(ends), menu, seed=options.seed, numbers=numbers, say=say)
+    real.close()
+    if options.tally:
+        say("\n".join(f"{count:7} {what}" for what, count in sorted(tally.answers.items())))
+    say(summary(tally, options.seed))
+    return 1 if tally.kinds else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
