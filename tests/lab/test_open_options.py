@@ -114,7 +114,6 @@ AS_NOBODY = "setpriv --reuid 65534 --regid 65534 --clear-groups head -c 1"
 def test_forcing_takes_root_or_the_configured_group(a: Host) -> None:
     a.mount(config="mode = 0o666\n").check()
     reserve_as_b(a.lab)
-    a.run(f"chmod 755 {a.root} /tmp").check()
     commands = [
         f"{AS_NOBODY} {a.root}/.ext/{directory}/$(basename $LUN)"
         for directory in ("forced", "retain+forced")
