@@ -52,8 +52,10 @@ async def named_lun(
 
 def _different(devices: Sequence[str]) -> list[str]:
     """Each node once, by the first of its names: one nexus must not be registered twice."""
-    real = {one if scheme_of(one) else os.path.realpath(one): one for one in reversed(devices)}
-    return [one for one in devices if one in real.values()]
+    found: dict[str, str] = {}
+    for device in devices:
+        found.setdefault(device if scheme_of(device) else os.path.realpath(device), device)
+    return list(found.values())
 
 
 async def _agreed_wwid(transports: Sequence[Transport]) -> str:
