@@ -94,13 +94,6 @@ class Stage:
         except LabError as error:
             self.fail(f"the command should have written {text!r}", error)
 
-    def wait_for_end(self, job: Job) -> list[str]:
-        """Wait until a command in the background has ended; give the lines of its output."""
-        try:
-            return job.wait(TIMEOUT_S).stdout.splitlines()
-        except GuestTimeoutError as error:
-            self.fail("the command should have ended", error)
-
     def end(self, host: str, job: Job) -> None:
         """Kill a command in the background."""
         self._print(f"   host-{host}# kill %1", "bold cyan")

@@ -1,10 +1,11 @@
 """A program that never stops writing: counts into one block of a file, until a write fails.
 
 ``python3 ticker.py FILE`` prints "ticking", and after the first failure "N ticks were written" with the errors of that
-write and of two more.
+write and of two more.  It never closes the file: it hangs until it is killed.
 """
 
 import os
+import signal
 import sys
 import time
 from itertools import count
@@ -13,6 +14,7 @@ OFFSET_BYTES = 100 << 20
 BLOCK_BYTES = 4096
 PAUSE_S = 0.02
 MORE_TRIES = 2
+HANGING = "hanging, with the file open"
 
 
 def write_tick(fd: int, number: int) -> None:
@@ -46,6 +48,8 @@ def main() -> None:
             print(f"tick {number}: {error}", flush=True)  # noqa: T201
         else:
             print(f"tick {number} was written", flush=True)  # noqa: T201
+    print(HANGING, flush=True)  # noqa: T201
+    signal.pause()
 
 
 if __name__ == "__main__":
