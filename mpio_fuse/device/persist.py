@@ -176,7 +176,8 @@ def conflict_reason(request: Request, state: ReserveState) -> tuple[str, str]:
     held = state.reservation
     if request.action is PrOut.REGISTER:
         hint = "give that key with --key, or use register-ignore"
-        return f"this nexus has another key than {request.key}; it is {holder_text(state)}", hint
+        what = "registered already" if request.key.is_zero else f"not registered by {request.key}"
+        return f"this nexus is {what}; it is {holder_text(state)}", hint
     if request.key not in state.keys:
         return f"key {request.key} is not registered; it is {holder_text(state)}", _REGISTER_FIRST
     if request.action in PREEMPTING and request.new_key not in {*state.keys, ZERO_KEY}:

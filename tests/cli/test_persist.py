@@ -123,7 +123,7 @@ def test_register_without_the_key_that_is_there_conflicts(terminal: Terminal) ->
     terminal.run("register", "--new-key", "a", "a1")
     line = terminal.error("register", "--new-key", "b", "a1", "a2")
     assert (
-        "a1: PERSISTENT RESERVE OUT, REGISTER: RESERVATION CONFLICT, this nexus has another key"
+        "a1: PERSISTENT RESERVE OUT, REGISTER: RESERVATION CONFLICT, this nexus is registered already"
         in line
     )
     assert line.endswith("give that key with --key, or use register-ignore")
