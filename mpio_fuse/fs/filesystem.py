@@ -8,7 +8,7 @@ error it raises carries the errno the caller is to see; turning the two into FUS
 
 *The page cache.*  While this host holds a LUN's reservation nobody else can write, so the kernel may cache the
 file's pages.  But the kernel caches by inode, and a LUN has several: its file in the root, and one for each set of
-options in ``.ext``.  Four rules keep the cache honest:
+options in ``.ext``.  Five rules keep the cache honest:
 
 1. Only a handle that owns the reservation is cached; any other is direct.
 2. Of all inodes of a LUN one at a time is cached: the one of the cached files that are open now.  A file
@@ -19,6 +19,11 @@ options in ``.ext``.  Four rules keep the cache honest:
    and no open file from before counts for rules 2 and 3 any more (``tenure`` rises).
 4. A write through a direct file drops the pages that cached files of the same LUN have of it, before it returns,
    also when it fails: some of it may be on the disk.
+5. While a file from before the last fencing is still open (mapped memory keeps its file open), every new open of
+   its LUN is direct, by whatever name.  The kernel writes a dirty page of an inode through any writable file that
+   has mapped the inode, and lets every file read it: beside a new cached file, stores through the fenced file's
+   mapping would reach the disk in the new one's name.  Direct files lend themselves to neither.  Once those
+   from before are closed, the next open is cached again.
 
 What a program has changed in mapped memory and not yet synced (msync(2)) is no write so far: files of another inode
 do not see it.
@@ -205,7 +210,8 @@ class FileSystem:
         options = self._options(node, request.options, caller)
         handle = await node.device.open(options)
         cached_inode = self._cached_inode(node.device)
-        is_direct = not handle.owns_reservation or cached_inode not in (None, inode)
+        is_cacheable = handle.owns_reservation and not self._is_haunted(node.device)
+        is_direct = not is_cacheable or cached_inode not in (None, inode)
         tenure = self._tenures[node.device]
         fh = next(self._numbers)
         self._open_files[fh] = OpenFile(
@@ -299,6 +305,14 @@ class FileSystem:
             if file.node.device is device and is_good and not file.is_direct:
                 return file.node.inode
         return None
+
+    def _is_haunted(self, device: ServedDevice) -> bool:
+        """Whether a file from before the last fencing is still open, and its mappings with it."""
+        return any(
+            file.tenure != self._tenures[device]
+            for file in self._open_files.values()
+            if file.node.device is device and not file.is_closing
+        )
 
     def _fenced(self, device: ServedDevice) -> None:
         """Nobody can read pages of a file that is not open, and the next open of one drops what it has."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import attrs
 import trio
 
-from mpio_fuse.errors import MpioError, NoSpace, OpenRefused
+from mpio_fuse.errors import Fenced, MpioError, NoSpace, OpenRefused
 from mpio_fuse.fs.served import Buffer
 from mpio_fuse.reserve.fig07_decision import OpenOption
 
@@ -17,7 +17,7 @@ def _nobody() -> None:
 
 @attrs.define(eq=False)
 class MemoryDevice:
-    """``asked`` holds ``(operation, ...)`` in order.
+    """``asked`` holds ``(operation, ...)`` in order, ``granted`` every handle there ever was.
 
     ``failure`` is raised by the next data command; closes wait for ``closing``.
     """
@@ -27,6 +27,7 @@ class MemoryDevice:
     on_fenced: Callable[[], None] = _nobody
     data: bytearray = attrs.field(init=False)
     asked: list[tuple[object, ...]] = attrs.Factory(list)
+    granted: list["MemoryHandle"] = attrs.Factory(list)
     is_foreign: bool = False
     failure: Exception | None = None
     closing: trio.Event | None = None
@@ -39,19 +40,30 @@ class MemoryDevice:
         self.asked.append(("open", options))
         if self.is_foreign:
             raise OpenRefused("reserved by another host", errno.EIO, lun=self.name)
-        return MemoryHandle(self, owns_reservation=OpenOption.NO_RESERVE not in options)
+        handle = MemoryHandle(self, owns_reservation=OpenOption.NO_RESERVE not in options)
+        self.granted.append(handle)
+        return handle
 
     def fence(self) -> None:
         self.on_fenced()
+
+    def take(self) -> None:
+        """Fence the device, and fail what comes through the handles of before, as a real one does."""
+        for handle in self.granted:
+            handle.is_fenced = handle.owns_reservation
+        self.fence()
 
 
 @attrs.define(eq=False)
 class MemoryHandle:
     device: MemoryDevice
     owns_reservation: bool
+    is_fenced: bool = False
 
     async def _ask(self, *asked: object) -> None:
         await trio.lowlevel.checkpoint()
+        if self.is_fenced:
+            raise Fenced("taken by another host", lun=self.device.name)
         self.device.asked.append(asked)
         if self.device.failure is not None:
             failure, self.device.failure = self.device.failure, None

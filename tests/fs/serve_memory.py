@@ -1,8 +1,8 @@
 """Mount memory devices: ``python -m tests.fs.serve_memory MOUNTPOINT NAME=SIZE_BYTES...``.
 
 Says ``ready`` once the tree is usable.  Each line of standard input is done and answered: ``fence NAME`` fences a
-device, ``reserve NAME`` gives it to another host, ``asked NAME`` gives what was asked of it since, as JSON.  The end of
-standard input unmounts.
+device, ``take NAME`` also fails its files from before, ``reserve NAME`` gives it to another host, ``asked NAME``
+gives what was asked of it since, as JSON.  The end of standard input unmounts.
 """
 
 import json
@@ -32,6 +32,9 @@ def _answer(line: str, devices: dict[str, MemoryDevice]) -> str:
     if verb == "fence":
         device.fence()
         return "fenced"
+    if verb == "take":
+        device.take()
+        return "taken"
     if verb == "reserve":
         device.is_foreign = True
         return "reserved"

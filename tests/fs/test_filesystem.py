@@ -230,16 +230,47 @@ async def test_fencing_drops_the_cache_and_what_was_open_keeps_none() -> None:
     device, caches = MemoryDevice(), Caches()
     fs = tree(device)
     fs.drop_cache = caches.drop
-    await fs.open(LUN, os.O_RDWR, ROOT)
+    before = await fs.open(LUN, os.O_RDWR, ROOT)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(fs.drop_stale_caches)
         device.fence()
         await trio.testing.wait_all_tasks_blocked()
         nursery.cancel_scope.cancel()
     assert caches.dropped == [LUN]
+    await fs.release(before.fh)
     afresh = await fs.open(LUN, os.O_RDWR, ROOT)
     beside = await fs.open(LUN, os.O_RDWR, ROOT)
     assert (afresh.keep_cache, beside.keep_cache) == (False, True)
+
+
+async def test_beside_a_fenced_file_every_open_of_its_lun_is_direct_until_it_is_closed() -> None:
+    taken, other = MemoryDevice("a"), MemoryDevice("b")
+    fs = tree(taken, other)
+    before = await fs.open(LUN, os.O_RDWR, ROOT)
+    taken.fence()
+    afresh = await fs.open(LUN, os.O_RDWR, ROOT)
+    beside = await fs.open(LUN, os.O_RDWR, ROOT)
+    elsewhere = await fs.open(3, os.O_RDWR, ROOT)
+    assert [one.direct_io for one in (afresh, beside, elsewhere)] == [True, True, False]
+    assert not beside.keep_cache
+    taken.closing = trio.Event()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(fs.release, before.fh)
+        await trio.testing.wait_all_tasks_blocked()
+        cached = await fs.open(LUN, os.O_RDWR, ROOT)
+        assert (cached.direct_io, cached.keep_cache) == (False, False)
+        taken.closing.set()
+
+
+async def test_a_direct_file_beside_a_fenced_one_has_no_pages_to_drop() -> None:
+    device, caches = MemoryDevice(), Caches()
+    fs = tree(device)
+    fs.drop_cache = caches.drop
+    await fs.open(LUN, os.O_RDWR, ROOT)
+    device.fence()
+    afresh = await fs.open(LUN, os.O_RDWR, ROOT)
+    await fs.write(afresh.fh, 0, b"x")
+    assert caches.dropped == []
 
 
 async def test_a_direct_write_drops_what_cached_files_have() -> None:

@@ -4,6 +4,7 @@ import errno
 import json
 import mmap
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -173,6 +174,62 @@ def test_being_fenced_drops_the_page_cache(mounted: Mounted) -> None:
         assert mounted.asked("read")
         assert mounted.tell("fence lun") == "fenced"
         assert any(_is_read_again(mounted, opened.fileno()) for _ in range(10_000))
+
+
+def test_beside_a_new_file_the_fenced_one_reads_no_pages(mounted: Mounted) -> None:
+    mounted.lun.write_bytes(PATTERN)
+    fenced = os.open(mounted.lun, os.O_RDONLY)
+    try:
+        os.pread(fenced, 4096, 0)
+        assert mounted.tell("take lun") == "taken"
+        assert any(_is_refused(fenced) for _ in range(10_000))
+        with mounted.lun.open("rb", buffering=0) as afresh:
+            assert afresh.read(4096) == PATTERN[:4096]
+            assert _is_refused(fenced)
+    finally:
+        os.close(fenced)
+
+
+def _is_refused(fd: int) -> bool:
+    try:
+        os.pread(fd, 4096, 0)
+    except OSError as error:
+        return error.errno == errno.EBADE
+    return False
+
+
+STORE_THROUGH_A_FENCED_MAPPING = """
+import mmap, os, sys
+fenced = os.open(sys.argv[1], os.O_RDWR)
+stale = mmap.mmap(fenced, 4096)
+stale[:4] = b"mine"
+stale.flush()
+print("mapped", flush=True)
+sys.stdin.readline()
+afresh = os.open(sys.argv[1], os.O_RDWR)
+try:
+    mmap.mmap(afresh, 4096)[:1]
+except OSError as error:
+    print(error.strerror, flush=True)
+os.pwrite(afresh, b"news", 0)
+stale[:5] = b"STALE"
+stale.flush()
+"""
+
+
+def test_stores_through_a_fenced_mapping_never_reach_the_device(mounted: Mounted) -> None:
+    """They fail: with SIGBUS once the page is dropped, else when they are synced."""
+    command = [sys.executable, "-c", STORE_THROUGH_A_FENCED_MAPPING, str(mounted.lun)]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as storing:
+        assert storing.stdout is not None
+        assert storing.stdout.readline() == "mapped\n"
+        assert mounted.tell("take lun") == "taken"
+        said, errors = storing.communicate("\n")
+    assert said == "No such device\n"
+    assert storing.returncode == -signal.SIGBUS or "Invalid exchange" in errors
+    assert mounted.lun.read_bytes()[:5] == b"news\0"
 
 
 def _is_read_again(mounted: Mounted, fd: int) -> bool:

@@ -285,10 +285,13 @@ async def test_fencing_drops_the_pages_of_every_open_inode() -> None:
     assert set(kernel.dropped) == inodes
 
 
-async def test_what_was_fenced_does_not_keep_another_inode_from_being_cached() -> None:
+async def test_what_was_fenced_keeps_every_inode_from_being_cached_until_it_is_closed() -> None:
     device = MemoryDevice("a")
     fs = tree(device)
-    await fs.open(inode_of(fs, "a"), os.O_RDWR, ROOT)
+    before = await fs.open(inode_of(fs, "a"), os.O_RDWR, ROOT)
     device.fence()
+    beside = await fs.open(inode_of(fs, ".ext/forced/a"), os.O_RDWR, ROOT)
+    assert beside.direct_io
+    await fs.release(before.fh)
     afresh = await fs.open(inode_of(fs, ".ext/forced/a"), os.O_RDWR, ROOT)
     assert (afresh.direct_io, afresh.keep_cache) == (False, False)
