@@ -10,13 +10,13 @@ from collections.abc import Callable
 import trio
 
 from mpio_fuse.device.underpath import Underpath
-from mpio_fuse.errors import TransportGone
+from mpio_fuse.errors import TransportError
 from mpio_fuse.scsi.command import Command, Completion, HostStatus
 from mpio_fuse.scsi.sense import SenseKey
 from mpio_fuse.scsi.verdict import Verdict, describe, judge, sense_of
 
 OnAttention = Callable[[Underpath, Verdict, str], None]
-"""Told of a unit attention: where, what it means, and its text."""
+"""Told of a unit attention, or of a deferred error: where, what it means, and its text."""
 
 ATTEMPTS = 8
 """How often a command is sent while the target says only "again": a nexus can have several unit attentions queued."""
@@ -38,10 +38,12 @@ async def issue(
         for attempt in range(ATTEMPTS):
             completion = Completion(host_status=HostStatus.TIME_OUT)
             completion = await _once(underpath, command)
+            verdict = judge(completion)
             sense = sense_of(completion)
-            if sense is not None and sense.key is SenseKey.UNIT_ATTENTION:
-                on_attention(underpath, judge(completion), describe(completion))
-            elif judge(completion) is Verdict.RETRY_HERE:
+            is_attention = sense is not None and sense.key is SenseKey.UNIT_ATTENTION
+            if is_attention or verdict is Verdict.DEFERRED_ERROR:
+                on_attention(underpath, verdict, describe(completion))
+            elif verdict is Verdict.RETRY_HERE:
                 await trio.sleep(BACK_OFF_S * 2**attempt)
             else:
                 break
@@ -51,5 +53,5 @@ async def issue(
 async def _once(underpath: Underpath, command: Command) -> Completion:
     try:
         return await underpath.transport.execute(command)
-    except TransportGone:
+    except TransportError:
         return Completion(host_status=HostStatus.NO_CONNECT)

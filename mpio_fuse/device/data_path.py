@@ -10,8 +10,11 @@ attempts (look at the reservation again, put up the barrier) happens outside the
   no old copy of it can land over a newer write, and reading and writing back a partial block is not
   disturbed.
 * No command leaves unless its grant stands *after* the gate has let it through.
-* A write that failed for transport reasons may still be alive at the array.  It is sent again only behind the barrier
-  (`Recovery.bar`), after which the array refuses whatever the old nexus still sends.
+* A write that failed for transport reasons, or whose caller was cancelled, may still be alive: its underpath is
+  marked before the lock on its blocks can go.  While a mark stands nothing is written, on any underpath: the
+  barrier (`Recovery.bar`) comes first, after which the array refuses whatever the old nexus still sends.
+* What a unit attention or a conflict told is marked on the underpath at once, and nothing is sent there until
+  `Recovery.look_into` has asked the array.  A look that fails leaves the mark.
 * Buffers of a command that was given up are never used again: each attempt reads into a new one.
 """
 
@@ -27,13 +30,14 @@ from mpio_fuse.device.gate import Gate
 from mpio_fuse.device.grant import Grant
 from mpio_fuse.device.range_lock import RangeLock
 from mpio_fuse.device.selector import Selector
-from mpio_fuse.device.underpath import Underpath, UnderpathState
+from mpio_fuse.device.underpath import Suspicion, Underpath, UnderpathState
 from mpio_fuse.errors import (
     MediumError,
     MpioError,
     NoSpace,
     NotSupported,
     NoUsableUnderpath,
+    TransportError,
     TransportGone,
     WriteProtected,
 )
@@ -48,6 +52,15 @@ ATTEMPTS_PER_UNDERPATH = 6
 
 BACK_OFF_S = 0.01
 MAX_BACK_OFF_S = 1.0
+
+_PAUSES = {Verdict.RETRY_HERE, Verdict.CAPACITY_CHANGED}
+_SUSPICIOUS = {
+    Verdict.REEXAMINE,
+    Verdict.RECHECK_IDENTITY,
+    Verdict.TASK_ABORTED,
+    Verdict.UNKNOWN,
+}
+_ELSEWHERE = {Verdict.RETRY_ELSEWHERE, Verdict.STANDBY, Verdict.NOT_READY, Verdict.UNKNOWN}
 
 Buffer = bytes | bytearray | memoryview
 
@@ -70,33 +83,26 @@ class Geometry:
 
 
 class Recovery(Protocol):
-    """What the device does between attempts.  Both may raise, `Fenced` above all."""
+    """What the device does before the next attempt.  Both may raise, `Fenced` above all."""
 
-    async def examine(
-        self, grant: Grant, underpath: Underpath, verdict: Verdict, seen: int
-    ) -> None:
-        """Look at keys and reservation, unless that happened since ``seen``; register the nexus again if it may."""
+    async def look_into(self, grant: Grant) -> None:
+        """Settle the suspicions on all underpaths, by asking the array."""
         ...
 
-    async def bar(self, grant: Grant, underpath: Underpath, epoch: int) -> None:
-        """Make sure that nothing sent on the underpath in that epoch can still reach the medium."""
-        ...
-
-    async def look_into(self, grant: Grant, suspects: Sequence[Underpath]) -> None:
-        """Clear the suspicion that a unit attention met by a control command left on these underpaths."""
-        ...
-
-    def clock(self) -> int:
-        """How many examinations have begun: what a completion that arrives now has ``seen``."""
+    async def bar(self, grant: Grant) -> None:
+        """Make sure that no lost write can reach the medium any more."""
         ...
 
 
-@attrs.frozen
-class _Attempt:
-    underpath: Underpath
-    completion: Completion
-    epoch: int
-    seen: int
+@attrs.define
+class _Progress:
+    """One command's way: where it was tried, how often it failed, what was said last."""
+
+    busy_until_s: float
+    tried: set[Underpath] = attrs.Factory(set)
+    failures: int = 0
+    pauses: int = 0
+    last: str = ""
 
 
 class DataPath:
@@ -167,7 +173,6 @@ class DataPath:
                 await self._carry(grant, block.synchronize_cache, is_write=False)
             except NotSupported:
                 self._has_synchronize_cache = False  # SBC: then there is no volatile cache
-        grant.check_no_write_lost()
 
     # -- whole blocks
 
@@ -248,39 +253,55 @@ class DataPath:
         self, grant: Grant, build: Callable[[], Command], *, is_write: bool
     ) -> Command:
         """Send the command, built anew for each attempt, until it is done; the one that was."""
-        tried: set[Underpath] = set()
-        last = ""
-        for number in range(ATTEMPTS_PER_UNDERPATH * len(self._underpaths)):
-            suspects = [one for one in self._underpaths if one.suspicion is not None]
-            if suspects:
-                await self._recovery.look_into(grant, suspects)
+        progress = _Progress(trio.current_time() + self._io_timeout_s)
+        while progress.failures < ATTEMPTS_PER_UNDERPATH * len(self._underpaths):
+            await self._prepare(grant, is_write=is_write)
             command = build()
-            attempt = await self._attempt(grant, command, tried, last)
-            if attempt.completion.is_good and not attempt.completion.residual_bytes:
-                _count(attempt.underpath, command)
+            underpath, completion = await self._attempt(grant, command, progress, is_write=is_write)
+            if completion.is_good and not completion.residual_bytes:
+                _count(underpath, command)
                 return command
-            last = f"{command.name} on {attempt.underpath.name}: {describe(attempt.completion)}"
-            await self._react(grant, attempt, last, tried, number, is_write=is_write)
-        raise MpioError(
-            f"given up: {last}", lun=self._lun, hint="see 'mpio-fuse status' for its underpaths"
-        )
+            progress.last = f"{command.name} on {underpath.name}: {describe(completion)}"
+            verdict = self._react(grant, underpath, completion, progress)
+            if verdict in _PAUSES and trio.current_time() < progress.busy_until_s:
+                await trio.sleep(min(BACK_OFF_S * 2**progress.pauses, MAX_BACK_OFF_S))
+                progress.pauses += 1
+            else:
+                progress.failures += 1
+        what = f"given up: {progress.last}"
+        raise MpioError(what, lun=self._lun, hint="see 'mpio-fuse status' for its underpaths")
+
+    async def _prepare(self, grant: Grant, *, is_write: bool) -> None:
+        """What must be settled first: is it still ours, and is every write that was lost dead."""
+        if any(one.suspicion is not None for one in self._underpaths):
+            await self._recovery.look_into(grant)
+        if is_write and any(one.has_lost_write for one in self._underpaths):
+            await self._recovery.bar(grant)
 
     async def _attempt(
-        self, grant: Grant, command: Command, tried: set[Underpath], last: str
-    ) -> _Attempt:
+        self, grant: Grant, command: Command, progress: _Progress, *, is_write: bool
+    ) -> tuple[Underpath, Completion]:
+        """One command on one underpath.  A write of unknown fate is marked so before anything else can run."""
         async with self._gate.passing():
             grant.check()
-            underpath = self._choose(tried, last)
+            underpath = self._choose(progress)
             epoch = underpath.epoch
-            completion = await self._send(underpath, command)
-            return _Attempt(underpath, completion, epoch, self._recovery.clock())
+            is_settled = False
+            try:
+                completion = await self._send(underpath, command)
+                is_settled = judge(completion) is not Verdict.RETRY_ELSEWHERE
+            finally:
+                if is_write and not is_settled and underpath.epoch == epoch:
+                    underpath.has_lost_write = True
+            return underpath, completion
 
-    def _choose(self, tried: set[Underpath], last: str) -> Underpath:
+    def _choose(self, progress: _Progress) -> Underpath:
+        tried = progress.tried
         candidates = [one for one in self._underpaths if one.is_usable and one not in tried]
         if candidates:
             return self._selector.choose(candidates)
         raise NoUsableUnderpath(
-            f"no underpath left ({last or 'none is registered'})",
+            f"no underpath left ({progress.last or 'none is registered'})",
             lun=self._lun,
             hint="see 'mpio-fuse status' for what each of them says",
         )
@@ -295,46 +316,34 @@ class DataPath:
         except TransportGone as gone:
             self._remove(underpath, gone)
             return Completion(host_status=HostStatus.NO_CONNECT)
+        except TransportError:
+            return Completion(host_status=HostStatus.NO_CONNECT)
         finally:
             underpath.in_flight -= 1
 
-    async def _react(
-        self,
-        grant: Grant,
-        attempt: _Attempt,
-        what: str,
-        tried: set[Underpath],
-        number: int,
-        *,
-        is_write: bool,
-    ) -> None:
-        """Do what the verdict on a failed attempt asks for before the next one, or raise."""
-        underpath = attempt.underpath
-        verdict = judge(attempt.completion)
-        if attempt.completion.is_good:
-            verdict = Verdict.NOT_READY  # GOOD, but not with all the data
+    def _react(
+        self, grant: Grant, underpath: Underpath, completion: Completion, progress: _Progress
+    ) -> Verdict:
+        """Note what the verdict on a failed attempt asks for before the next one, or raise.
+
+        Synchronous: what a unit attention told is on the underpath before another command can be sent there.
+        """
+        # GOOD, but not with all the data, is nothing to rely on.
+        verdict = Verdict.NOT_READY if completion.is_good else judge(completion)
+        if verdict in _SUSPICIOUS:
+            underpath.suspicion = Suspicion(verdict)
+        if verdict in _ELSEWHERE:
+            progress.tried.add(underpath)
         match verdict:
-            case Verdict.RETRY_HERE | Verdict.CAPACITY_CHANGED:
-                await trio.sleep(min(BACK_OFF_S * 2**number, MAX_BACK_OFF_S))
             case Verdict.DEFERRED_ERROR:
-                grant.has_lost_write = True
+                grant.lost_writes += 1
             case Verdict.RETRY_ELSEWHERE:
-                self._fail(underpath, what)
-                tried.add(underpath)
-                if is_write:
-                    await self._recovery.bar(grant, underpath, attempt.epoch)
+                self._fail(underpath, progress.last)
             case Verdict.STANDBY:
                 underpath.state = UnderpathState.GHOST
-                tried.add(underpath)
-            case Verdict.REEXAMINE | Verdict.RECHECK_IDENTITY | Verdict.TASK_ABORTED:
-                await self._recovery.examine(grant, underpath, verdict, attempt.seen)
-            case Verdict.UNKNOWN:
-                tried.add(underpath)
-                await self._recovery.examine(grant, underpath, verdict, attempt.seen)
-            case Verdict.NOT_READY:
-                tried.add(underpath)
-            case _:
-                raise self._final(verdict, what)
+            case _ if verdict not in _SUSPICIOUS | _ELSEWHERE | _PAUSES:
+                raise self._final(verdict, progress.last)
+        return verdict
 
     def _final(self, verdict: Verdict, what: str) -> MpioError:
         """The error for a verdict that no other underpath can change."""

@@ -112,10 +112,10 @@ class Discovery:
         """Raise for nodes that were asked for by name and refused.
 
         Raises:
-            MpioError: one such node.
+            MpioError: one such node, or several for one and the same reason.
             ExceptionGroup: several.
         """
-        errors = [refusal.error for refusal in self.refused if refusal.is_named]
+        errors = _by_reason(refusal for refusal in self.refused if refusal.is_named)
         if len(errors) == 1:
             raise errors[0]
         if errors:
@@ -136,6 +136,22 @@ class Discovery:
         trace: TracebackType | None,
     ) -> None:
         await self.aclose()
+
+
+def _by_reason(refusals: Iterable[Refusal]) -> list[MpioError]:
+    """The errors, with all the nodes of a LUN that one reason refuses in one of them."""
+    nodes: dict[tuple[str | None, str], list[Refusal]] = {}
+    for refusal in refusals:
+        nodes.setdefault((refusal.error.lun, refusal.reason), []).append(refusal)
+    errors = []
+    for same in nodes.values():
+        first = same[0].error
+        names = ", ".join(refusal.device_node for refusal in same)
+        error = MpioError(first.what, lun=first.lun, underpath=names, hint=first.hint)
+        error.errno = first.errno
+        errors.append(error if first.lun and len(same) > 1 else first)
+        errors.extend(refusal.error for refusal in same[1:] if not first.lun)
+    return errors
 
 
 async def close_all(nodes: Iterable[FoundNode]) -> None:

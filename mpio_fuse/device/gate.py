@@ -43,6 +43,12 @@ class Gate:
                 self._empty.set()
 
     @asynccontextmanager
+    async def steady(self) -> AsyncIterator[None]:
+        """Keep others from closing the gate, and so from changing registrations; I/O goes on."""
+        async with self._closing:
+            yield
+
+    @asynccontextmanager
     async def closed(self, drain_timeout_s: float) -> AsyncIterator[bool]:
         """Close the gate; gives whether every command under way has ended within the timeout."""
         async with self._closing:

@@ -6,7 +6,7 @@ good: its handles never get another one, while a new open starts with a new gran
 
 import attrs
 
-from mpio_fuse.errors import Fenced, MpioError
+from mpio_fuse.errors import Fenced
 
 
 @attrs.define(eq=False)
@@ -16,8 +16,8 @@ class Grant:
     lun: str
     is_reserving: bool = False
     is_fenced: bool = False
-    has_lost_write: bool = False
-    """A deferred error told that a write answered with GOOD did not reach the medium."""
+    lost_writes: int = 0
+    """How many deferred errors told that a write answered with GOOD did not reach the medium."""
 
     def check(self) -> None:
         """Raise `Fenced` once the grant is over."""
@@ -26,14 +26,4 @@ class Grant:
                 "another host took this disk over",
                 lun=self.lun,
                 hint="close the file; what was written since is not on the disk",
-            )
-
-    def check_no_write_lost(self) -> None:
-        """Raise, once, for a write that the array gave up after having answered GOOD."""
-        if self.has_lost_write:
-            self.has_lost_write = False
-            raise MpioError(
-                "the array lost data that it had accepted (deferred error)",
-                lun=self.lun,
-                hint="what was written since the last fsync is to be written again",
             )

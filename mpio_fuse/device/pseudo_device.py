@@ -36,7 +36,7 @@ from mpio_fuse.device.selector import RoundRobin
 from mpio_fuse.device.settings import Settings
 from mpio_fuse.device.situation import read_situation
 from mpio_fuse.device.snapshot import DeviceSnapshot, reservation_snapshot, underpath_snapshot
-from mpio_fuse.device.underpath import Underpath, UnderpathState
+from mpio_fuse.device.underpath import Suspicion, Underpath, UnderpathState
 from mpio_fuse.errors import MpioError, NoUsableUnderpath, OpenRefused
 from mpio_fuse.reserve.fig05_register import register
 from mpio_fuse.reserve.fig06_unregister import unregister
@@ -61,6 +61,7 @@ class Handle:
         self._device = device
         self.grant = grant
         self.options = options
+        self._lost_writes = grant.lost_writes
 
     @property
     def owns_reservation(self) -> bool:
@@ -82,6 +83,13 @@ class Handle:
     async def flush(self) -> None:
         """What was written is on the medium (SYNCHRONIZE CACHE)."""
         await self._device.data.flush(self.grant)
+        if self._lost_writes != self.grant.lost_writes:
+            self._lost_writes = self.grant.lost_writes
+            raise MpioError(
+                "the array lost data that it had accepted (deferred error)",
+                lun=self._device.name,
+                hint="what was written since the last fsync is to be written again",
+            )
 
     async def aclose(self) -> None:
         """Give the handle up.  The last one flushes and releases the reservation, unless it is retained."""
@@ -118,6 +126,7 @@ class PseudoDevice:
         )
         self._handles: list[Handle] = []
         self._grant: Grant | None = None
+        self._owes_release = False
         self._retention: Retention | None = None
         self._clock = clock
         self._geometry: Geometry | None = None
@@ -267,9 +276,10 @@ class PseudoDevice:
         here = next(procedure)
         try:
             while True:
-                is_good = await self._registrar.register(
-                    underpath, ignore_existing=here.label != "510"
-                )
+                is_again = here.label != "510"
+                is_good = await self._registrar.register(underpath, ignore_existing=is_again)
+                # Registered before we came: what an earlier life sent here may still be under way.
+                underpath.has_lost_write = is_good and is_again
                 here = procedure.send(Outcome.GOOD if is_good else Outcome.REFUSED)
         except StopIteration as stop:
             self._log.debug("configured", underpath=underpath.name, end=stop.value.value)
@@ -284,8 +294,13 @@ class PseudoDevice:
                 await handle.aclose()
             async with self._changing, self._gate.closed(self.settings.control_timeout_s):
                 await self._look_at_retained()
+                await self._release_owed()
                 if self._is_retaining:
                     self._log.info("reservation retained")
+                elif self._owes_release:
+                    self._log.warning(
+                        "reservation left at the array", cause="it could not be released"
+                    )
                 else:
                     await Runner(self._registrar).run(unregister(reserved=False))
             for underpath in self.underpaths:
@@ -333,7 +348,7 @@ class PseudoDevice:
         end = await runner.run(procedure)
         if end not in (End.OPENED, End.OPENED_RETAINED):
             await self._after_refusal()
-            raise self._refusal(end, f"open with {options}", runner.state)
+            raise self._refusal(end, f"open with {options}", self._registrar.last_state)
         state = await self._registrar.read_state()
         grant = self._grant or Grant(self.name)
         if OpenOption.NO_RESERVE not in options:
@@ -344,6 +359,7 @@ class PseudoDevice:
             raise self._refusal(End.EIO, f"open with {options}", state)
         if self._grant is None:
             self._retention = None
+        self._owes_release = False
         self._grant = grant
         if OpenOption.RETAIN_RESERVATION in options and self._retention is None:
             self._retention = Retention(self._clock())
@@ -379,13 +395,51 @@ class PseudoDevice:
             await self.data.flush(grant)
         except MpioError as error:
             self._log.error("flush at the last close failed", cause=str(error))
+        self._owes_release = grant.is_reserving and self._retention is None
+        await self._bar_before_release(grant)
         if grant.is_fenced:
             return
         async with self._gate.closed(self.settings.control_timeout_s):
             self._grant = None
-            procedure = release(reserved=grant.is_reserving, retain=self._retention is not None)
-            await Runner(self._registrar).run(procedure)
+            await self._release_owed()
             await self._stand_by()
+
+    async def _bar_before_release(self, grant: Grant) -> None:
+        """No write of ours may land once others may write."""
+        if any(one.has_lost_write for one in self.underpaths):
+            try:
+                await self.recovery.bar(grant)
+            except MpioError as error:
+                self._log.info("lost writes not settled", cause=str(error))
+
+    async def _release_owed(self) -> None:
+        """Figure 12, now if that is safe; otherwise it stays owed, and `finish_release` tries again.
+
+        A write that is still out, even behind the barrier, could land once nobody holds the reservation.
+        """
+        retain = self._retention is not None
+        if self._owes_release and not all(_is_quiet(one) for one in self.underpaths):
+            self._log.warning("release postponed", cause="old writes are still out")
+            return
+        end = await Runner(self._registrar).run(release(reserved=self._owes_release, retain=retain))
+        state = self._registrar.last_state
+        is_ours_still = state is None or state.is_held_by(self.settings.key)
+        self._owes_release = self._owes_release and (end is not End.CLOSED or is_ours_still)
+
+    async def finish_release(self) -> None:
+        """Make up for a release that the last close could not do."""
+        async with self._changing:
+            if self._grant is not None or not self._owes_release:
+                return
+            await self._bar_before_release(Grant(self.name, is_reserving=True))
+            async with self._gate.closed(self.settings.control_timeout_s):
+                await self._release_owed()
+                await self._stand_by()
+
+    async def look(self) -> None:
+        """See whether an open device is still ours; fences its handles when it is not."""
+        if self._grant is not None:
+            await self.recovery.look(self._grant)
 
     async def release_retained(self) -> None:
         """Give up a reservation that was retained, or found ours: Figure 12, as if its last close came now.
@@ -398,6 +452,8 @@ class PseudoDevice:
             if self._grant is not None:
                 hint = "the last close releases it, unless it was opened to retain it"
                 raise OpenRefused("open on this host", errno.EBUSY, lun=self.name, hint=hint)
+            if (await self._registrar.read_state()).is_held_by(self.settings.key):
+                await self._bar_before_release(Grant(self.name, is_reserving=True))
             async with self._gate.closed(self.settings.control_timeout_s):
                 await self._release_retained_gated()
 
@@ -441,11 +497,12 @@ class PseudoDevice:
 
     async def _fence_if_lost(self) -> None:
         """Before anything is registered again, see that the older handles' grant still stands."""
-        if self._grant is None:
+        grant = self._grant
+        if grant is None:
             return
         state = await self._registrar.read_state()
-        if not is_ours(self._grant, state, self._registrar):
-            self._fence(self._grant, state)
+        if not is_ours(grant, state, self._registrar):
+            self._fence(grant, state)
 
     async def _after_refusal(self) -> None:
         try:
@@ -486,10 +543,13 @@ class PseudoDevice:
         self.on_fenced()
 
     def note_attention(self, underpath: Underpath, verdict: Verdict, what: str) -> None:
-        """A unit attention met by a control command: the array tells it once, so it must not be lost."""
+        """A unit attention or deferred error met by a control command: told once, so it must not be lost."""
         self._log.info("unit attention", underpath=underpath.name, sense=what)
-        if verdict is not Verdict.RETRY_HERE:
-            underpath.suspicion = verdict
+        if verdict is Verdict.DEFERRED_ERROR:
+            if self._grant is not None:
+                self._grant.lost_writes += 1
+        elif verdict is not Verdict.RETRY_HERE:
+            underpath.suspicion = Suspicion(verdict)
 
     # -- helpers
 
@@ -522,3 +582,9 @@ class PseudoDevice:
         return "; ".join(
             f"{one.name}: {one.last_failure}" for one in self.underpaths if one.last_failure
         )
+
+
+def _is_quiet(underpath: Underpath) -> bool:
+    """Whether no data command of ours can still come out of this underpath."""
+    is_barred_ghost = underpath.epoch > 0 and underpath.transport.stranded > 0
+    return not (underpath.in_flight or underpath.has_lost_write or is_barred_ghost)

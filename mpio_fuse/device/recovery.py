@@ -2,18 +2,20 @@
 
 Theory of operation
 -------------------
-*Examination.*  A conflict or a unit attention on one underpath can mean that this nexus alone lost its registration (a
+*Suspicion.*  A conflict or a unit attention on one underpath can mean that this nexus alone lost its registration (a
 new session), or that another host has taken the device.  Only the array knows, so keys and reservation are read,
-once for all commands that failed before the reading began.  Ours: the nexus is registered again, behind the
-closed gate, and the state is read once more, because another host may have preempted us in between; if it has, the
-registration is undone.  Not ours: the grant is fenced, for good.  Nothing else here registers anything for a grant.
+once for all underpaths that are marked.  Ours: the nexus is registered again, behind the closed gate, and the state
+is read once more, because another host may have preempted us in between; if it has, the registration is undone.
+Not ours: the grant is fenced, for good.  Nothing else here registers anything for a grant.  A mark goes only
+after the look has told something.
 
 *The barrier.*  A write whose answer was lost may still be executed, on its old underpath, after it was repeated on
-another, over newer data.  Before it is repeated, the array is told to abort and forget the old nexus: Preempt And
-Abort of our own key from a live underpath.  What the old nexus still sends then meets RESERVATION CONFLICT, and it
-is registered again only when its transport has given back every old command.
+another, over newer data.  Before anything is written again, the array is told to abort and forget the old nexus:
+Preempt And Abort of our own key from another underpath, the *keeper*.  What the old nexus still sends then meets
+RESERVATION CONFLICT, and it is registered again only when its transport has given back every old command.  A
+keeper speaks for all underpaths but itself: its own commands are not aborted.
 
-Lock order: the examination's lock, then the gate.  Nobody calls either from inside the gate.
+Lock order: the look's lock, then the gate.  Nobody calls either from inside the gate.
 """
 
 from collections.abc import Callable, Sequence
@@ -59,44 +61,33 @@ class DeviceRecovery:
         self._registrar = registrar
         self._fence = fence
         self._drain_timeout_s = drain_timeout_s
-        self._examining = trio.Lock()
-        self._begun = 0
+        self._looking = trio.Lock()
         self._log = log.bind(lun=lun)
 
-    def clock(self) -> int:
-        """How many examinations have begun."""
-        return self._begun
+    # -- suspicion
 
-    # -- examination
-
-    async def examine(
-        self, grant: Grant, underpath: Underpath, verdict: Verdict, seen: int
-    ) -> None:
+    async def look_into(self, grant: Grant) -> None:
         """See `mpio_fuse.device.data_path.Recovery`.  Raises `Fenced` when the device is not ours."""
-        async with self._examining:
+        async with self._looking:
             grant.check()
-            if self._begun > seen and underpath.is_usable and verdict is Verdict.REEXAMINE:
-                return  # an examination that began after this failure has registered it again
-            self._begun += 1
-            if verdict is Verdict.RECHECK_IDENTITY and not await self.is_same_disk(underpath):
-                return
-            await self.check_ours(grant)
-            if verdict is Verdict.REEXAMINE and underpath.is_usable:
-                await self._readmit(grant, underpath)
-
-    async def look_into(self, grant: Grant, suspects: Sequence[Underpath]) -> None:
-        """See `mpio_fuse.device.data_path.Recovery`.  A suspicion stays until the look has told something."""
-        async with self._examining:
-            grant.check()
-            self._begun += 1
-            before = [(one, one.suspicion) for one in suspects]
-            for underpath, suspicion in before:
-                if suspicion is Verdict.RECHECK_IDENTITY:
+            suspects = [
+                (one, one.suspicion) for one in self._underpaths if one.suspicion is not None
+            ]
+            for underpath, suspicion in suspects:
+                if suspicion.verdict is Verdict.RECHECK_IDENTITY:
                     await self.is_same_disk(underpath)
-            await self.check_ours(grant)
-            for underpath, suspicion in before:
+            async with self._gate.steady():
+                await self.check_ours(grant)
+            for underpath, suspicion in suspects:
+                if suspicion.verdict is Verdict.REEXAMINE and underpath.registered:
+                    await self._readmit(grant, underpath)
                 if underpath.suspicion is suspicion:
                     underpath.suspicion = None
+
+    async def look(self, grant: Grant) -> None:
+        """As `check_ours`, while nobody changes registrations."""
+        async with self._looking, self._gate.steady():
+            await self.check_ours(grant)
 
     async def check_ours(self, grant: Grant) -> ReserveState:
         """Read keys and reservation; fence the grant and raise when they are not ours any more."""
@@ -133,53 +124,75 @@ class DeviceRecovery:
         await self.check_ours(grant)
         if not await self._registrar.register(underpath, ignore_existing=True):
             return False
+        told = underpath.suspicion  # by the registration: our own preempt, most often
         try:
             await self.check_ours(grant)
         except MpioError:
             # Preempted in between: this registration must not let anything of ours in.
             await self._registrar.unregister(underpath)
             raise
+        if told is not None and told.verdict is Verdict.REEXAMINE and underpath.suspicion is told:
+            underpath.suspicion = None
         self._log.info("underpath registered again", underpath=underpath.name)
         return True
 
     # -- the barrier
 
-    async def bar(self, grant: Grant, underpath: Underpath, epoch: int) -> None:
+    async def bar(self, grant: Grant) -> None:
         """See `mpio_fuse.device.data_path.Recovery`.
 
         Raises:
             Fenced: the device is not ours any more.
-            NoUsableUnderpath: nothing is left to send the barrier on, or the array refused it.
+            NoUsableUnderpath: nothing is left to put the barrier up with, or the array refused it.
         """
         async with self._gate.closed(self._drain_timeout_s):
-            if underpath.epoch != epoch:
-                return  # another lost command's barrier covered this one
             grant.check()
-            keeper = await self._move_away_from(underpath)
-            await self.check_ours_after_move(grant, keeper)
-            for other in self._underpaths:
-                other.epoch += 1
-                if other not in (underpath, keeper) and other.state is UnderpathState.UP:
-                    await self._registrar.register(other, ignore_existing=True)
-            await self.check_ours(grant)
-            self._log.info("barrier", underpath=underpath.name, keeper=keeper.name)
+            for _ in self._underpaths:  # each round settles every underpath but its keeper
+                lost = [one for one in self._underpaths if one.has_lost_write]
+                if not lost:
+                    return
+                keeper = await self._put_up(grant, lost)
+                self._settle(lost, keeper)
+                await self._readmit_others(grant, keeper)
 
-    async def check_ours_after_move(self, grant: Grant, keeper: Underpath) -> None:
-        """As `check_ours`; without a holder some targets delete the sender's registration too, so it is renewed."""
-        if not grant.is_reserving:
-            await self._registrar.register(keeper, ignore_existing=True)
-        await self.check_ours(grant)
-
-    async def _move_away_from(self, dead: Underpath) -> Underpath:
-        live = [one for one in self._underpaths if one.is_usable and one is not dead]
-        for keeper in live:
-            if await self._registrar.move_to(keeper):
+    async def _put_up(self, grant: Grant, lost: list[Underpath]) -> Underpath:
+        """Preempt And Abort our own key; who did it.  A second try when it had lost its registration by then."""
+        for keeper in self._keepers(lost):
+            if await self._registrar.move_to(keeper) or (
+                await self.readmit_gated(grant, keeper) and await self._registrar.move_to(keeper)
+            ):
+                if not grant.is_reserving:
+                    # Without a holder some targets delete the sender's own registration too.
+                    await self._registrar.register(keeper, ignore_existing=True)
+                await self.check_ours(grant)
                 return keeper
+        names = ", ".join(one.name for one in lost)
         raise NoUsableUnderpath(
-            f"a write was lost on {dead.name}, and no other underpath could make sure that it is dead",
+            f"a write was lost on {names}, and no other underpath could make sure that it is dead",
             lun=self._lun,
-            hint="the range of that write is undefined; see 'mpio-fuse status'",
+            hint="nothing is written before that; see 'mpio-fuse status'",
         )
+
+    def _keepers(self, lost: list[Underpath]) -> list[Underpath]:
+        """Who can speak for the others: usable, with nothing of its own under way; the unsuspected first."""
+        usable = [one for one in self._underpaths if one.is_usable and one.is_idle]
+        return sorted(usable, key=lambda one: (one in lost, one.index))
+
+    def _settle(self, lost: list[Underpath], keeper: Underpath) -> None:
+        for underpath in self._underpaths:
+            if underpath is not keeper:
+                underpath.epoch += 1
+                underpath.has_lost_write = False
+        if lost == [keeper]:
+            # Nobody else could speak for it.  Its transport has given the command back, which is all there is.
+            self._log.warning("a lost write could not be proven dead", underpath=keeper.name)
+            keeper.has_lost_write = False
+        self._log.info("barrier", lost=[one.name for one in lost], keeper=keeper.name)
+
+    async def _readmit_others(self, grant: Grant, keeper: Underpath) -> None:
+        for other in self._underpaths:
+            if other is not keeper and other.state is UnderpathState.UP:
+                await self.readmit_gated(grant, other)
 
 
 def is_ours(grant: Grant, state: ReserveState, registrar: Registrar) -> bool:

@@ -35,9 +35,12 @@ from mpio_fuse.scsi import pr_in, pr_out
 from mpio_fuse.scsi.command import Command, Completion, Status, received
 from mpio_fuse.scsi.pr_types import PrType
 from mpio_fuse.scsi.reservation_key import ZERO_KEY, ReservationKey
-from mpio_fuse.scsi.verdict import describe, is_answer_lost
+from mpio_fuse.scsi.verdict import Verdict, describe, is_answer_lost, judge
 
 log = structlog.get_logger(__name__)
+
+PREEMPT_TIMEOUT_S = 60.0
+"""An array answers PREEMPT AND ABORT only after the victim's commands have ended (LIO: 10 s on a slow disk)."""
 
 TYPE = PrType.EXCLUSIVE_ACCESS_REGISTRANTS_ONLY
 
@@ -170,6 +173,8 @@ class Registrar:
             if await self._preempt_on(underpath, victim):
                 return Outcome.GOOD
             state = await self.read_state()
+            if not state.reservation.is_held:
+                return await self.reserve()  # the victim has released it meanwhile
             if state.reservation.holder != victim:
                 return Outcome.REFUSED
         return Outcome.REFUSED
@@ -206,7 +211,8 @@ class Registrar:
         for other in self.underpaths:
             if other is not underpath:
                 other.registered = False
-        return await self._preempt_on(underpath, self.key)
+        underpath.registered = await self._preempt_on(underpath, self.key)
+        return underpath.registered
 
     # -- below: one command, one underpath
 
@@ -225,7 +231,12 @@ class Registrar:
         """Whether the array shows the reservation as ours after PREEMPT AND ABORT; the answer alone proves nothing."""
         before = await self.read_state()
         command = pr_out.preempt_and_abort(self.key, victim, TYPE)
-        completion = await self._issue(underpath, command)
+        completion = await self._issue(underpath, command, PREEMPT_TIMEOUT_S)
+        if victim == self.key and judge(completion) in {Verdict.NOT_SUPPORTED, Verdict.INVALID}:
+            self._log.warning(
+                "barrier without abort", underpath=underpath.name, answer=describe(completion)
+            )
+            completion = await self._issue(underpath, pr_out.preempt(self.key, victim, TYPE))
         self._log.info("preempt and abort", underpath=underpath.name, answer=describe(completion))
         if not completion.is_good and not is_answer_lost(completion):
             return False
@@ -245,9 +256,11 @@ class Registrar:
     async def _read_state_on(self, underpath: Underpath) -> ReserveState | None:
         try:
             keys = await self._read_keys(underpath)
+            if keys is None:
+                return None
             command = pr_in.read_reservation()
             completion = await self._issue(underpath, command)
-            if keys is None or not completion.is_good:
+            if not completion.is_good:
                 return None
             reservation = pr_in.decode_reservation(received(command, completion))
         except DecodeError as error:
@@ -271,8 +284,11 @@ class Registrar:
             "READ KEYS grows whenever it is asked again", lun=self.lun, underpath=underpath.name
         )
 
-    async def _issue(self, underpath: Underpath, command: Command) -> Completion:
-        return await issue(underpath, command, self.timeout_s, self._on_attention)
+    async def _issue(
+        self, underpath: Underpath, command: Command, at_least_s: float = 0.0
+    ) -> Completion:
+        timeout_s = max(self.timeout_s, at_least_s)
+        return await issue(underpath, command, timeout_s, self._on_attention)
 
     def _registered(self) -> Iterator[Underpath]:
         return (one for one in self.underpaths if one.registered)
@@ -280,7 +296,10 @@ class Registrar:
     def _by_health(self) -> list[Underpath]:
         """Those that can be asked, the most promising first."""
         there = [one for one in self.underpaths if one.state is not UnderpathState.REMOVED]
-        return sorted(there, key=lambda one: (not one.is_usable, not one.registered, one.index))
+        return sorted(
+            there,
+            key=lambda one: (not one.is_idle, not one.is_usable, not one.registered, one.index),
+        )
 
     def _fail(self, underpath: Underpath, cause: str, *, is_fault: bool = True) -> None:
         underpath.registered = False

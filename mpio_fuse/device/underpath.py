@@ -41,13 +41,21 @@ class Counters:
     failures: int = 0
 
 
+@attrs.frozen(eq=False)
+class Suspicion:
+    """What a completion said that somebody must look into.  Each is one of its own: a second is not the first."""
+
+    verdict: Verdict
+
+
 @attrs.define(eq=False)
 class Underpath:
-    """``index`` is its place in the device: what the patent's ``reserved`` field holds.
+    """One underpath's state.  Changed by the registrar, the data path and what recovers them, synchronously.
 
-    ``epoch`` rises whenever every command sent here before is known to be dead at the array.  ``suspicion`` is
-    what a unit attention told a control command: no data goes here until somebody has looked into it.
-    ``suspicion`` is what a unit attention told a control command: no data goes here until somebody has looked.
+    ``index`` is its place in the device: what the patent's ``reserved`` field holds.  ``epoch`` rises whenever
+    every command sent here before is known to be dead at the array.  ``has_lost_write``: of a write of this epoch
+    nobody knows whether it is over, so nothing may be written anywhere before a barrier.  ``suspicion``: what a
+    completion told that somebody must look into before data goes here again.
     """
 
     index: int
@@ -56,7 +64,8 @@ class Underpath:
     registered: bool = False
     in_flight: int = 0
     epoch: int = 0
-    suspicion: Verdict | None = None
+    has_lost_write: bool = False
+    suspicion: Suspicion | None = None
     last_failure: str = ""
     counters: Counters = attrs.Factory(Counters)
 
@@ -64,6 +73,11 @@ class Underpath:
     def name(self) -> str:
         """The device node or URL, as the user named it."""
         return self.transport.name
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether the transport has given every command back."""
+        return not self.in_flight and not self.transport.stranded
 
     @property
     def is_usable(self) -> bool:
