@@ -1,34 +1,6 @@
 """The configuration file: TOML, every key optional, every unknown key an error.
 
-::
-
-    key = "0x0123456789abcdef"      # else derived from /etc/machine-id
-    mode = 0o660                    # of the LUN files; user and group by name or number
-    user = "root"
-    group = "disk"
-    allow_other = true              # let other users in; default: when root
-    forced_open_group = "operators" # who besides root may take a LUN from another host
-    standby = "registered"          # or "unregistered": what a host that holds nothing keeps at the array
-    bypass = ["naa.6001405..."]     # LUNs to leave alone
-
-    [timeouts]                      # seconds
-    io = 30                         # one data command on one underpath
-    control = 10                    # any other command
-    check = 5                       # between two looks at an underpath that is out of service
-    stop = 30                       # requests still under way when the daemon is to stop
-
-    [log]
-    level = "info"                  # debug, info, warning, error
-    format = "text"                 # or "json"
-    file = "/var/log/mpio-fuse.log" # of a daemon in the background; else beside its control socket
-
-    [open_flags]                    # what open(2) flags stand for, where it is to differ
-    O_NOATIME = "default"           # nothing
-    O_DIRECT = "retain"             # or no-reserve, single, forced; several joined by +
-
-    [luns."naa.6001405..."]
-    alias = "database"              # the file's name
-    open = "retain"                 # what an open asks for when neither its flags nor its directory say
+docs/config.md has all keys with their meanings and defaults, and an example.
 """
 
 import grp
@@ -76,7 +48,7 @@ def default_ownership() -> Ownership:
 
 @attrs.frozen
 class Timeouts:
-    """In seconds; see the module's docstring."""
+    """In seconds; docs/config.md says of what."""
 
     io_s: float = 30.0
     control_s: float = 10.0

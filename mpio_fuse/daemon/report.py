@@ -1,4 +1,4 @@
-"""The state of a daemon as plain data: what ``status --json`` prints, and so a contract with other programs."""
+"""The state of a daemon as plain data: what ``status --json`` prints, and so a contract (docs/status.md)."""
 
 from collections.abc import Sequence
 from typing import Any

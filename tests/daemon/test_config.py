@@ -1,6 +1,7 @@
 """The configuration file."""
 
 import os
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -78,10 +79,33 @@ def test_an_empty_file_is_the_default(tmp_path: Path) -> None:
     assert load(_written(tmp_path, "")) == Config()
 
 
-def test_the_example_in_the_documentation_is_valid(tmp_path: Path) -> None:
-    assert config.__doc__ is not None
-    example = config.__doc__.partition("::\n")[2].replace("operators", "root")
-    assert load(_written(tmp_path, example.replace("//", "#"))).lun("naa.6001405...").alias
+def _example() -> str:
+    manual = (Path(__file__).parents[2] / "docs" / "config.md").read_text()
+    return manual.partition("```toml\n")[2].partition("```")[0]
+
+
+def _names(text: str) -> dict[str, set[str]]:
+    """The keys of each table but `[open_flags]`, which has a key for every flag; any LUN's as one table."""
+    top = tomllib.loads(text)
+    luns: dict[str, dict[str, object]] = top.pop("luns")
+    del top["open_flags"]
+    tables = {name: set(table) for name, table in top.items() if isinstance(table, dict)}
+    return {**tables, "": set(top), "luns": {key for lun in luns.values() for key in lun}}
+
+
+def test_the_example_in_the_manual_is_valid(tmp_path: Path) -> None:
+    groups_everybody_has = _example().replace("operators", "root").replace('"disk"', '"root"')
+    assert load(_written(tmp_path, groups_everybody_has)).bypass
+
+
+def test_the_example_in_the_manual_has_every_key() -> None:
+    assert _names(_example()) == _names(FULL)
+
+
+def test_the_manual_explains_every_key() -> None:
+    manual = (Path(__file__).parents[2] / "docs" / "config.md").read_text()
+    names = {name for table in _names(FULL).values() for name in table} - {"timeouts", "log"}
+    assert [name for name in sorted(names) if f"| `{name}` |" not in manual] == []
 
 
 def test_the_default_file_may_be_missing_but_not_one_that_is_named(
