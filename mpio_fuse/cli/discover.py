@@ -10,6 +10,7 @@ import click
 import trio
 from rich.console import Console
 
+from mpio_fuse.cli.device_argument import named_devices
 from mpio_fuse.cli.discover_json import as_document
 from mpio_fuse.cli.discover_report import Report, look
 from mpio_fuse.cli.discover_tree import as_trees
@@ -22,7 +23,7 @@ WIDE = 1000
 
 @click.command()
 @click.option("--json", "wants_json", is_flag=True, help="For programs; the keys are stable.")
-@click.argument("devices", metavar="[DEVICE]...", nargs=-1)
+@click.argument("devices", metavar="[DEVICE]...", nargs=-1, callback=named_devices)
 def discover(devices: tuple[str, ...], *, wants_json: bool) -> None:
     """Show LUNs, their underpaths, and what they can do.
 

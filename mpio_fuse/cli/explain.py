@@ -10,6 +10,7 @@ from typing import Any
 import click
 import trio
 
+from mpio_fuse.cli.device_argument import named_devices
 from mpio_fuse.cli.explain_text import show
 from mpio_fuse.cli.persist import (
     COMMAND_TIMEOUT_S,
@@ -33,7 +34,7 @@ from mpio_fuse.scsi.reservation_key import ReservationKey
 @click.argument("option", metavar="OPTION")
 @click.argument("lun", metavar="[LUN]", required=False)
 @click.option(
-    "--device", "devices", metavar="DEVICE", multiple=True,
+    "--device", "devices", metavar="DEVICE", multiple=True, callback=named_devices,
     help="Instead of LUN: a node of a LUN that no daemon serves; once for each underpath.",
 )  # fmt: skip
 @click.option(

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 import attrs
 import click
 
+from mpio_fuse.cli.printable import printable
 from mpio_fuse.errors import MpioError, UsageError
 
 PROGRAM = "mpio-fuse"
@@ -156,9 +157,7 @@ def _words(error: BaseException) -> str:
 
 def _one_line(text: str) -> str:
     """One line that is safe on a terminal, whatever a user or a target put into it."""
-    return "".join(
-        character if character.isprintable() else "?" for character in " ".join(text.split())
-    )
+    return printable(" ".join(text.split()))
 
 
 if __name__ == "__main__":

@@ -1,10 +1,13 @@
 """``mpio-fuse mount``: start the daemon of a mountpoint, in the background or here."""
 
+import contextlib
 from pathlib import Path
 
 import click
 
+from mpio_fuse.cli.device_argument import named_devices
 from mpio_fuse.cli.main import PROGRAM, error_lines
+from mpio_fuse.cli.printable import printable
 from mpio_fuse.daemon import background, config, control, logs, mountpoint
 from mpio_fuse.daemon.readiness import Pipe, Readiness, Unheard
 from mpio_fuse.device.key import read_host_key
@@ -13,7 +16,7 @@ from mpio_fuse.scsi.reservation_key import ReservationKey
 
 @click.command()
 @click.argument("mountpoint_text", metavar="MOUNTPOINT")
-@click.argument("devices", metavar="[DEVICE]...", nargs=-1)
+@click.argument("devices", metavar="[DEVICE]...", nargs=-1, callback=named_devices)
 @click.option(
     "--config", "config_file", metavar="FILE", type=click.Path(path_type=Path),
     help=f"Configuration; {config.DEFAULT_FILE} unless given, which may be missing.",
@@ -59,7 +62,7 @@ def _key(text: str | None, settings: config.Config) -> ReservationKey:
 
 
 def _warn(text: str) -> None:
-    click.echo(f"{PROGRAM}: warning: {text}", err=True)
+    click.echo(printable(f"{PROGRAM}: warning: {text}"), err=True)
 
 
 def _serve(
@@ -82,5 +85,6 @@ def _serve(
     except BaseException as error:
         status, lines = error_lines(error)
         if isinstance(readiness, Pipe) and readiness.fail(lines, status) and brief_log is not None:
-            brief_log.unlink(missing_ok=True)  # whoever started us says it all
+            with contextlib.suppress(OSError):
+                brief_log.unlink(missing_ok=True)  # whoever started us says it all
         raise

@@ -13,6 +13,7 @@ import attrs
 import click
 import trio
 
+from mpio_fuse.cli.device_argument import named_devices
 from mpio_fuse.cli.main import PROGRAM
 from mpio_fuse.cli.persist_options import CHANGES, OPTIONS, READS
 from mpio_fuse.cli.persist_text import show
@@ -138,7 +139,9 @@ def _refuse_served(action: str, lun: NamedLun) -> None:
 
 def _command(name: str, text: str, run: Callable[..., None], takes: Sequence[str]) -> click.Command:
     """A click command with those options and DEVICE..."""
-    run = click.argument("devices", metavar="DEVICE...", nargs=-1, required=True)(run)
+    run = click.argument(
+        "devices", metavar="DEVICE...", nargs=-1, required=True, callback=named_devices
+    )(run)
     for option in reversed(takes):
         run = OPTIONS[option](run)
     return click.command(name, help=text)(run)

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from mpio_fuse.cli.printable import printable
 from mpio_fuse.cli.sizes import size_text
 from mpio_fuse.daemon import control
 from mpio_fuse.errors import MpioError
@@ -67,21 +68,25 @@ def _only(daemons: list[dict[str, Any]], lun: str) -> list[dict[str, Any]]:
 
 
 def _show_daemon(console: Console, daemon: dict[str, Any]) -> None:
-    console.print(Text(f"{daemon['mountpoint']}  (pid {daemon['pid']}, key {daemon['key']})"))
+    console.print(_line(f"{daemon['mountpoint']}  (pid {daemon['pid']}, key {daemon['key']})"))
     for lun in daemon["luns"]:
         _show_lun(console, lun)
     for text in daemon["left_out"]:
-        console.print(Text(f"  left out: {text}"))
+        console.print(_line(f"  left out: {text}"))
 
 
 def _show_lun(console: Console, lun: dict[str, Any]) -> None:
     title = f"  {lun['name']}  {size_text(lun['size_bytes'])}"
     if lun["wwid"] != lun["name"]:
         title += f"  {lun['wwid']}"
-    console.print(Text(title, style="bold"))
-    console.print(Text(f"    reservation: {_reservation(lun)}"))
-    console.print(Text(f"    opens: {_opens(lun)}"))
+    console.print(_line(title, style="bold"))
+    console.print(_line(f"    reservation: {_reservation(lun)}"))
+    console.print(_line(f"    opens: {_opens(lun)}"))
     console.print(_underpaths(lun["underpaths"]))
+
+
+def _line(text: str, style: str = "") -> Text:
+    return Text(printable(text), style=style)
 
 
 def _reservation(lun: dict[str, Any]) -> str:
@@ -114,7 +119,7 @@ def _underpaths(underpaths: list[dict[str, Any]]) -> Table:
         table.add_column(title, no_wrap=True, justify="right")
     table.add_column("last failure", no_wrap=True)
     for one in underpaths:
-        table.add_row(*map(Text, _row(one)))
+        table.add_row(*map(_line, _row(one)))
     return table
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from mpio_fuse.cli.printable import printable
 from mpio_fuse.daemon import control, mountpoint
 from mpio_fuse.errors import MpioError, UsageError
 
@@ -47,4 +48,12 @@ def _clear(place: Path, end: control.Endpoint) -> None:
         hint = "'mpio-fuse status' shows what is"
         raise MpioError(f"{place}: not mounted by mpio-fuse", hint=hint)
     log = f"; its log is {end.log}" if end.log.exists() else ""
-    click.echo(f"{place}: the daemon had crashed; cleared what it left{log}", err=True)
+    _say(f"{place}: the daemon had crashed; cleared what it left{log}")
+    _say(
+        f"{place}: its registrations, and a reservation it had, stay at the array; "
+        "to take them back, mount the same LUNs with the same key once more and unmount them"
+    )
+
+
+def _say(text: str) -> None:
+    click.echo(printable(text), err=True)

@@ -63,7 +63,10 @@ def _spawn(command: Sequence[str], writing: int, log_file: Path) -> "subprocess.
     try:
         log = os.open(log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
     except OSError as error:
-        raise MpioError(f"log file {log_file}: {error.strerror}") from None
+        hint = (
+            f"see that {log_file.parent} has room and can be written, or configure another log.file"
+        )
+        raise MpioError(f"log file {log_file}: {error.strerror}", hint=hint) from None
     try:
         return subprocess.Popen(
             command,

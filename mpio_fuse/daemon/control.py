@@ -18,6 +18,8 @@ import os
 import re
 import socket
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -72,14 +74,28 @@ def make_run_directory() -> Path:
         MpioError: it cannot be made, or belongs to somebody else.
     """
     directory = run_directory()
-    try:
+    with using_run_directory(directory):
         directory.mkdir(mode=0o755, parents=True, exist_ok=True)
         owner = directory.stat().st_uid
-    except OSError as error:
-        raise MpioError(f"run directory {directory}: {error.strerror}") from None
     if owner not in (os.geteuid(), 0):
         raise MpioError(f"run directory {directory}: belongs to uid {owner}")
     return directory
+
+
+@contextmanager
+def using_run_directory(directory: Path) -> Iterator[None]:
+    """Turn what the operating system says of files there into one line that names the directory.
+
+    Raises:
+        MpioError: a file there could not be made, written or removed.
+    """
+    try:
+        yield
+    except OSError as error:
+        is_full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+        step = "make room there" if is_full else "see that it can be written"
+        hint = f"{step}, or name another directory in {RUN_DIRECTORY_VARIABLE}"
+        raise MpioError(f"run directory {directory}: {error.strerror}", hint=hint) from None
 
 
 def endpoint(mountpoint: Path) -> Endpoint:
@@ -101,29 +117,54 @@ class Lock:
         """Take the lock and write our process ID; None when a living daemon has it.
 
         Raises:
-            MpioError: no permission.
+            MpioError: the lock cannot be made or written; then it is not there.
+        """
+        lock = cls.take_as_is(place)
+        if lock is None:
+            return None
+        try:
+            lock._write_pid()  # noqa: SLF001 - same class
+        except MpioError:
+            lock.release()
+            raise
+        return lock
+
+    @classmethod
+    def take_as_is(cls, place: Endpoint) -> "Lock | None":
+        """Take the lock and write nothing, which needs no room; None when a living daemon has it.
+
+        Raises:
+            MpioError: the lock cannot be made.
         """
         while True:
-            try:
+            with using_run_directory(place.base.parent):
                 fd = os.open(place.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-            except OSError as error:
-                raise MpioError(f"{place.lock}: {error.strerror}") from None
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 os.close(fd)
                 return None
             if _is_still_there(place.lock, fd):
-                os.ftruncate(fd, 0)
-                os.write(fd, f"{os.getpid()}\n".encode())
                 return cls(place, fd)
             os.close(fd)  # its owner removed it while we waited to lock it
 
+    def _write_pid(self) -> None:
+        with using_run_directory(self._place.base.parent):
+            os.ftruncate(self._fd, 0)
+            os.write(self._fd, f"{os.getpid()}\n".encode())
+
     def release(self) -> None:
-        """Remove the daemon's files and let go; the lock last, so that nobody finds the socket unlocked."""
-        self._place.socket.unlink(missing_ok=True)
-        self._place.lock.unlink(missing_ok=True)
-        os.close(self._fd)
+        """Remove the daemon's files and let go; the lock last, so that nobody finds the socket unlocked.
+
+        Raises:
+            MpioError: the files cannot be removed; the lock is given up all the same.
+        """
+        try:
+            with using_run_directory(self._place.base.parent):
+                self._place.socket.unlink(missing_ok=True)
+                self._place.lock.unlink(missing_ok=True)
+        finally:
+            os.close(self._fd)
 
 
 def _is_still_there(path: Path, fd: int) -> bool:
@@ -162,9 +203,14 @@ def wait_until_gone(place: Endpoint) -> None:
 
 
 def clear_leftovers(place: Endpoint) -> bool:
-    """Remove the files of a daemon that has crashed; whether there were any."""
-    was_there = place.lock.exists() or place.socket.exists()
-    lock = Lock.take(place) if was_there else None
+    """Remove the files of a daemon that has crashed; whether there were any.
+
+    Raises:
+        MpioError: they cannot be removed.
+    """
+    with using_run_directory(place.base.parent):
+        was_there = place.lock.exists() or place.socket.exists()
+    lock = Lock.take_as_is(place) if was_there else None
     if lock is not None:
         lock.release()
     return was_there

@@ -15,7 +15,7 @@ from typing import Any
 import structlog
 import trio
 
-from mpio_fuse.daemon.control import Endpoint
+from mpio_fuse.daemon.control import Endpoint, using_run_directory
 from mpio_fuse.errors import MpioError
 
 log = structlog.get_logger(__name__)
@@ -34,15 +34,17 @@ def listen(place: Endpoint) -> trio.SocketListener:
     Raises:
         MpioError: the socket cannot be made.
     """
-    place.socket.unlink(missing_ok=True)
+    with using_run_directory(place.socket.parent):
+        place.socket.unlink(missing_ok=True)
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     previous = os.umask(0o177)
     try:
-        listening.bind(str(place.socket))
-        listening.listen(CLIENTS)
-    except OSError as error:
+        with using_run_directory(place.socket.parent):
+            listening.bind(str(place.socket))
+            listening.listen(CLIENTS)
+    except BaseException:
         listening.close()
-        raise MpioError(f"control socket {place.socket}: {error.strerror or error}") from None
+        raise
     finally:
         os.umask(previous)
     return trio.SocketListener(trio.socket.from_stdlib_socket(listening))

@@ -33,7 +33,14 @@ import trio
 
 from mpio_fuse.daemon import control_server, kernel, mountpoint, tuning
 from mpio_fuse.daemon.config import Config
-from mpio_fuse.daemon.control import Endpoint, Lock, daemon_pid, endpoint, make_run_directory
+from mpio_fuse.daemon.control import (
+    Endpoint,
+    Lock,
+    daemon_pid,
+    endpoint,
+    make_run_directory,
+    using_run_directory,
+)
 from mpio_fuse.daemon.lun_requests import AskedDevice, answer_for
 from mpio_fuse.daemon.readiness import Readiness
 from mpio_fuse.daemon.report import lun_report, users
@@ -106,7 +113,8 @@ def run(plan: Plan, assemble: Assemble, readiness: Readiness) -> None:
         tuning.protect_process()
         trio.run(_Daemon(plan, assemble, readiness, place).serve)
         if plan.brief_log is not None:
-            plan.brief_log.unlink(missing_ok=True)
+            with using_run_directory(plan.brief_log.parent):
+                plan.brief_log.unlink(missing_ok=True)
     finally:
         lock.release()
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import attrs
 
 from mpio_fuse.daemon import kernel
-from mpio_fuse.errors import MpioError
+from mpio_fuse.errors import MpioError, UsageError
 
 FSTYPE = "fuse.mpio-fuse"
 MOUNTINFO = Path("/proc/self/mountinfo")
@@ -35,7 +35,7 @@ class Mount:
 def mounts(mountinfo: str) -> list[Mount]:
     """The mounts in the text of a mountinfo file, in the order they were made."""
     found = []
-    for line in mountinfo.splitlines():
+    for line in mountinfo.split("\n"):  # other control characters stand for themselves
         before, _, after = line.partition(" - ")
         fields, types = before.split(" "), after.split(" ")
         if len(fields) >= 5 and len(types) >= 2:
@@ -45,12 +45,19 @@ def mounts(mountinfo: str) -> list[Mount]:
 
 def mounted_at(mountpoint: Path) -> Mount | None:
     """What is mounted there, the topmost; None if nothing is."""
-    at = [one for one in mounts(MOUNTINFO.read_text()) if one.mountpoint == str(mountpoint)]
+    mountinfo = os.fsdecode(MOUNTINFO.read_bytes())  # names need not be UTF-8
+    at = [one for one in mounts(mountinfo) if one.mountpoint == str(mountpoint)]
     return at[-1] if at else None
 
 
 def absolute(mountpoint: str) -> Path:
-    """The mountpoint as the kernel will show it: absolute, symbolic links followed."""
+    """The mountpoint as the kernel will show it: absolute, symbolic links followed.
+
+    Raises:
+        UsageError: the text is empty, which would otherwise mean the working directory.
+    """
+    if not mountpoint:
+        raise UsageError("the mountpoint is empty", hint="name a directory")
     return Path(os.path.realpath(mountpoint))
 
 

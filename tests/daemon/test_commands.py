@@ -181,7 +181,10 @@ def test_a_killed_daemons_leftovers_are_cleared_by_unmount(terminal: Terminal) -
     terminal.run("mount", terminal.root)
     _kill(terminal)
     assert terminal.run("unmount", terminal.root) == 0
-    assert "the daemon had crashed; cleared what it left; its log is" in terminal.said()[1]
+    cleared, left = terminal.said()[1].splitlines()
+    assert "the daemon had crashed; cleared what it left; its log is" in cleared
+    assert "its registrations, and a reservation it had, stay at the array; to take them" in left
+    assert "mount the same LUNs with the same key once more and unmount them" in left
     _drop_logs()
     assert terminal.run("unmount", terminal.root) == 1
     assert "not mounted by mpio-fuse" in terminal.said()[1]
@@ -263,3 +266,42 @@ def test_wrong_usage_is_one_line_and_status_2(
     assert terminal.run("mount", *arguments, terminal.root) == 2
     (line,) = terminal.said()[1].splitlines()
     assert words in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["mount", ""], "the mountpoint is empty; name a directory"),
+        (["unmount", ""], "the mountpoint is empty; name a directory"),
+        (["mount", "/mnt", ""], "a DEVICE is empty; name a node such as /dev/sg3"),
+        (["discover", ""], "a DEVICE is empty; name a node such as /dev/sg3"),
+        (["persist", "read-keys", ""], "a DEVICE is empty; name a node such as /dev/sg3"),
+        (["explain", "--device", "", "lun"], "a DEVICE is empty; name a node such as /dev/sg3"),
+    ],
+)
+def test_an_empty_name_is_wrong_usage(terminal: Terminal, arguments: list[str], line: str) -> None:
+    assert terminal.run(*arguments) == 2
+    assert terminal.said() == ("", f"mpio-fuse: {line}\n")
+
+
+def test_control_characters_in_a_mountpoint_stay_on_their_line(terminal: Terminal) -> None:
+    root = terminal.root / "a\nb\x1b[2J\r\x0b\x85"
+    root.mkdir()
+    assert terminal.run("mount", root) == 0
+    try:
+        terminal.said()
+        assert terminal.run("status") == 0
+        text = terminal.said()[0]
+        assert f"{terminal.root}/a?b?[2J???  (pid " in text
+        assert all(character.isprintable() for character in text.replace("\n", ""))
+    finally:
+        assert terminal.run("unmount", root) == 0
+    assert list(root.iterdir()) == []
+
+
+def test_an_unwritable_log_names_its_directory(terminal: Terminal, tmp_path: Path) -> None:
+    file = tmp_path / "mpio-fuse.toml"
+    file.write_text(f'[log]\nfile = "{tmp_path}/nothing/log"\n')
+    assert terminal.run("mount", "--config", file, terminal.root) == 1
+    (line,) = terminal.said()[1].splitlines()
+    assert f"see that {tmp_path}/nothing has room and can be written" in line

@@ -1,8 +1,10 @@
 """Locks, leftovers, and clients that misbehave."""
 
+import errno
 import fcntl
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -159,3 +161,46 @@ def test_a_daemon_that_does_not_answer_is_not_waited_for(place: Endpoint) -> Non
         listening.listen()
         with pytest.raises(MpioError, match="does not answer; look at its log"):
             control.ask(place, {}, timeout_s=0.01)
+
+
+def _no_room(_fd: int, _data: bytes) -> int:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_full_run_directory_is_named_with_the_next_step(
+    place: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = (
+        f"run directory {place.base.parent}: No space left on device; "
+        "make room there, or name another directory in MPIO_FUSE_RUN_DIR"
+    )
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", _no_room)
+        with pytest.raises(MpioError, match=re.escape(line)):
+            Lock.take(place)
+    assert not place.lock.exists()
+    lock = Lock.take(place)
+    assert lock is not None
+    lock.release()
+
+
+def test_leftovers_are_cleared_without_any_room(
+    place: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.lock.touch()
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", _no_room)
+        assert control.clear_leftovers(place)
+    assert not place.lock.exists()
+
+
+def test_files_that_cannot_be_made_or_removed_are_one_line(place: Endpoint) -> None:
+    lock = Lock.take(place)
+    assert lock is not None
+    place.socket.mkdir()
+    what = f"run directory {place.base.parent}: Is a directory; see that it can be written"
+    with pytest.raises(MpioError, match=re.escape(what)):
+        control_server.listen(place)
+    with pytest.raises(MpioError, match=re.escape(what)):
+        lock.release()
+    assert daemon_pid(place) is None
