@@ -273,7 +273,9 @@ class DataPath:
 
     async def _prepare(self, grant: Grant, *, is_write: bool) -> None:
         """What must be settled first: is it still ours, and is every write that was lost dead."""
-        if any(one.suspicion is not None for one in self._underpaths):
+        for _ in range(ATTEMPTS_PER_UNDERPATH):  # the look itself may be told more
+            if all(one.suspicion is None for one in self._underpaths):
+                break
             await self._recovery.look_into(grant)
         if is_write and any(one.has_lost_write for one in self._underpaths):
             await self._recovery.bar(grant)

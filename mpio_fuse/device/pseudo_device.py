@@ -34,6 +34,7 @@ from mpio_fuse.device.retention import Retention
 from mpio_fuse.device.runner import Runner
 from mpio_fuse.device.selector import RoundRobin
 from mpio_fuse.device.settings import Settings
+from mpio_fuse.device.shared_key import other_users_of
 from mpio_fuse.device.situation import read_situation
 from mpio_fuse.device.snapshot import DeviceSnapshot, reservation_snapshot, underpath_snapshot
 from mpio_fuse.device.underpath import Suspicion, Underpath, UnderpathState
@@ -259,6 +260,7 @@ class PseudoDevice:
                     lun=self.name,
                     hint="check the cabling, and that the array lets this host register",
                 )
+            await self._refuse_shared_key()
             await self._learn_geometry()
             state = await self._registrar.read_state()
             if state.is_held_by(self.settings.key):
@@ -349,6 +351,8 @@ class PseudoDevice:
         if end not in (End.OPENED, End.OPENED_RETAINED):
             await self._after_refusal()
             raise self._refusal(end, f"open with {options}", self._registrar.last_state)
+        if self._grant is None:
+            await self._refuse_shared_key()
         state = await self._registrar.read_state()
         grant = self._grant or Grant(self.name)
         if OpenOption.NO_RESERVE not in options:
@@ -369,6 +373,30 @@ class PseudoDevice:
         self._handles.append(handle)
         self._log.info("opened", options=str(options), opens=len(self._handles))
         return handle
+
+    async def _refuse_shared_key(self) -> None:
+        """Refuse when another host has our key registered: the array cannot tell the two of us apart.
+
+        Raises:
+            OpenRefused: EIO; our registrations are taken back first.
+        """
+        for underpath in self.underpaths:
+            if underpath.registered:
+                timeout_s = self.settings.control_timeout_s
+                users = await other_users_of(
+                    self.settings.key, underpath, timeout_s, self.note_attention
+                )
+                break
+        else:
+            return
+        if users:
+            await self._registrar.unregister_all()
+            raise OpenRefused(
+                f"key {self.settings.key} is registered by {' and '.join(sorted(users))}",
+                errno.EIO,
+                lun=self.name,
+                hint="give each host a key of its own (--key, or key in the configuration)",
+            )
 
     async def _verify_identities(self) -> None:
         """Another disk may sit behind a node since it was found; what unit attentions told is settled with it."""

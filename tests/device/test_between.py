@@ -12,6 +12,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from mpio_fuse.device.health import watch
 from mpio_fuse.device.registrar import TYPE
 from mpio_fuse.device.underpath import UnderpathState
 from mpio_fuse.errors import Fenced, MpioError, OpenRefused
@@ -367,3 +368,88 @@ async def test_a_write_that_the_array_lost_afterwards_fails_the_next_flush_once(
     with pytest.raises(MpioError, match="lost data that it had accepted"):
         await handle.flush()
     await handle.flush()
+
+
+async def test_many_unit_attentions_in_a_row_are_only_many() -> None:
+    world = World(LogicalUnitModel(TGT))
+    host = await world.host("a", underpaths=1)
+    handle = await host.device.open()
+    for _ in range(8):
+        world.model.lun_reset()
+    await handle.write(0, stamp("through"))
+
+
+@pytest.mark.expects_log("fenced")
+async def test_a_notice_is_kept_while_nobody_can_look() -> None:
+    """The unit attention was the only notice; the look after it fails, and the next write must not go out."""
+    world = World()
+    host = await world.host("a")
+    handle = await host.device.open()
+    taken_by_b(world, then_released=True)()
+    for link in host.links:
+        link.lose_commands(1, pr_in_action(PrIn.READ_KEYS), after_s=0)
+    with pytest.raises(MpioError):
+        await handle.write(0, stamp("one"))
+    with pytest.raises(Fenced):
+        await handle.write(0, stamp("two"))
+    assert writes_by(world, host) == []
+
+
+@pytest.mark.expects_log("underpath down")
+async def test_an_error_given_to_the_caller_does_not_make_the_lost_write_harmless(
+    autojump_clock: MockClock,
+) -> None:
+    world = World()
+    host = await world.host("a", io_timeout_s=5)
+    handle = await host.device.open()
+    host.links[1].go_down()
+    with contextlib.suppress(MpioError):
+        await handle.read(0, 4096)
+        await handle.read(0, 4096)
+    host.links[0].arrival_s, host.links[0].times_out = 60.0, False
+    with pytest.raises(MpioError):
+        await handle.write(0, stamp("old"))
+    host.links[0].arrival_s = 0.0
+    host.links[1].come_up()
+    await host.device.readmit(host.device.underpaths[1])
+    await handle.write(0, stamp("new"))
+    await trio.sleep(120)
+    assert bytes(await handle.read(0, 4096)) == stamp("new")
+
+
+@pytest.mark.expects_log("underpath down|release postponed")
+async def test_the_reservation_is_kept_while_an_old_write_is_out_and_released_after(
+    autojump_clock: MockClock,
+) -> None:
+    world = World()
+    host = await world.host("a", io_timeout_s=5)
+    handle = await host.device.open()
+    slow = host.links[0]
+    slow.arrival_s, slow.times_out = 600.0, False
+    await handle.write(0, stamp("one"))
+    await handle.write(0, stamp("two"))
+    slow.arrival_s = 0.0
+    await handle.aclose()
+    assert world.holder == KEYS["a"]
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(watch, host.device)
+        await trio.sleep(1000)
+        nursery.cancel_scope.cancel()
+    assert world.holder is None
+    assert writes_by(world, host) == [stamp("one")[:8], stamp("two")[:8]]
+
+
+@pytest.mark.expects_log("fenced")
+async def test_an_idle_owner_learns_that_it_was_taken_over(autojump_clock: MockClock) -> None:
+    """What it has cached is stale from then on."""
+    world = World()
+    host = await world.host("a")
+    told: list[str] = []
+    host.device.on_fenced = lambda: told.append("fenced")
+    await host.device.open()
+    taken_by_b(world)()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(watch, host.device)
+        await trio.sleep(20)
+        nursery.cancel_scope.cancel()
+    assert told == ["fenced"]

@@ -185,6 +185,39 @@ async def test_one_dead_underpath_does_not_keep_the_disk_from_opening() -> None:
     assert world.holder is None
 
 
+async def test_a_key_that_another_host_uses_is_refused() -> None:
+    """Trap 4: cloned machines have one machine-id, and so one key; the array would let both write."""
+    world = World()
+    a = await world.host("a")
+    handle = await a.device.open()
+    keys = dict(KEYS)
+    try:
+        KEYS["b"] = KEYS["a"]
+        with pytest.raises(OpenRefused, match=r"iqn\.host-a and iqn.host-b"):
+            await world.host("b")
+    finally:
+        KEYS.update(keys)
+    assert world.keys == [KEYS["a"]] * 2
+    assert world.holder == KEYS["a"]
+    await handle.write(0, stamp("still mine"))
+
+
+async def test_a_key_that_another_host_takes_into_use_later_is_refused_at_the_open() -> None:
+    world = World()
+    a = await world.host("a", standby="unregistered")
+    keys = dict(KEYS)
+    try:
+        KEYS["b"] = KEYS["a"]
+        b = await world.host("b", standby="unregistered")
+    finally:
+        KEYS.update(keys)
+    handle = await a.device.open()
+    with pytest.raises(OpenRefused, match=r"iqn\.host-a and iqn.host-b"):
+        await b.device.open()
+    assert world.holder == KEYS["a"]
+    await handle.write(0, stamp("still mine"))
+
+
 async def test_with_every_underpath_dead_the_open_is_eio_and_says_why() -> None:
     world = World()
     host = await world.host("a")

@@ -6,7 +6,7 @@ from mpio_fuse.device.probe import probe
 from mpio_fuse.device.pseudo_device import PseudoDevice
 from mpio_fuse.device.settings import Settings
 from mpio_fuse.scsi import pr_in
-from mpio_fuse.scsi.opcodes import OpCode, PrOut
+from mpio_fuse.scsi.opcodes import OpCode, PrIn, PrOut
 from mpio_fuse.scsi.reservation_key import ReservationKey
 from mpio_fuse.target.logical_unit import LogicalUnitModel
 from mpio_fuse.target.nexus import Nexus
@@ -87,7 +87,7 @@ def _verb(cdb: bytes) -> str:
     if operation is OpCode.PERSISTENT_RESERVE_OUT:
         return PrOut(cdb[1] & 0x1F).name
     if operation is OpCode.PERSISTENT_RESERVE_IN:
-        return ("READ_KEYS", "READ_RESERVATION")[cdb[1] & 0x1F]
+        return PrIn(cdb[1] & 0x1F).name
     return operation.name.removesuffix("_10").removesuffix("_16")
 
 
