@@ -262,6 +262,16 @@ async def test_a_disk_in_use_keeps_all_its_nodes_out() -> None:
         assert host.open_transports == ["/dev/sg2"]
 
 
+async def test_nodes_of_one_disk_in_use_are_one_error() -> None:
+    model = disk()
+    host = FakeHost().add(model, model)
+    host.users["sda"] = "mounted on /srv"
+    async with await host.discover("/dev/sg0", "/dev/sg1") as found:
+        with pytest.raises(MpioError, match=r": /dev/sg0, /dev/sg1: in use on this host") as error:
+            found.raise_for_named()
+    assert str(error.value).count("mounted on /srv") == 1
+
+
 async def test_a_disk_in_use_is_asked_for_its_name_only() -> None:
     """Anything else would take a unit attention away from its user, whose nexus this is too."""
     host = FakeHost().add(disk())
