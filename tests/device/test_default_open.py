@@ -4,9 +4,13 @@ import errno
 
 import pytest
 
-from mpio_fuse.errors import OpenRefused
+from mpio_fuse.errors import NoUsableUnderpath, OpenRefused
+from mpio_fuse.scsi.command import Status
+from mpio_fuse.scsi.opcodes import OpCode
+from mpio_fuse.scsi.sense import Sense, SenseKey, encode_sense
 from mpio_fuse.target.logical_unit import LogicalUnitModel
 from mpio_fuse.target.quirks import TGT
+from mpio_fuse.target.refusal import Ending
 from tests.device.world import KEYS, World, stamp
 
 
@@ -183,6 +187,14 @@ async def test_one_dead_underpath_does_not_keep_the_disk_from_opening() -> None:
     assert host.device.underpaths[1].counters.writes == 1
     await handle.aclose()
     assert world.holder is None
+
+
+async def test_a_disk_whose_underpaths_all_fail_to_register_is_named_with_the_reasons() -> None:
+    world = World()
+    refuse = Ending(Status.CHECK_CONDITION, encode_sense(Sense(SenseKey.ILLEGAL_REQUEST, 0x26, 0)))
+    world.model.interfere(refuse, count=None, opcode=OpCode.PERSISTENT_RESERVE_OUT)
+    with pytest.raises(NoUsableUnderpath, match=r"no underpath could be registered \(a1: .*a2: "):
+        await world.host("a")
 
 
 async def test_a_key_that_another_host_uses_is_refused() -> None:

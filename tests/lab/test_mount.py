@@ -144,7 +144,7 @@ def test_without_fuse_it_says_what_to_install(a: Host) -> None:
 
 
 @pytest.mark.fabric(kind="scsi_debug", hosts=1)
-def test_a_lun_whose_underpaths_all_fail_to_register_is_named(a: Host) -> None:
+def test_a_lun_without_persistent_reservations_is_named(a: Host) -> None:
     refused = a.mount()
     assert refused.status == 1
-    assert "no underpath could be registered" in _line(refused)
+    assert "has no persistent reservations" in _line(refused)
