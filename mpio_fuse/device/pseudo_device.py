@@ -490,6 +490,9 @@ class PseudoDevice:
         if not state.is_held_by(self.settings.key):
             self._retention = None
             raise self._nothing_to_release(state)
+        if not all(_is_quiet(one) for one in self.underpaths):
+            what = "not released: old writes are still out, and could land once others may write"
+            raise OpenRefused(what, errno.EIO, lun=self.name, hint="try again in a while")
         if not any(one.registered for one in self.underpaths):
             await self._registrar.register_all()
         await Runner(self._registrar).run(release(reserved=True, retain=False))

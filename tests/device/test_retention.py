@@ -112,6 +112,29 @@ async def test_release_unregisters_a_standby_that_is_to_be_unregistered() -> Non
     assert (world.holder, world.keys) == (None, [])
 
 
+@pytest.mark.expects_log("a lost write could not be proven dead")
+async def test_release_over_the_only_underpath_after_a_restart() -> None:
+    world = World()
+    host = await world.host("a", underpaths=1)
+    await (await host.device.open(RETAIN)).aclose()
+    device = await _restarted(host)
+    await device.release_retained()
+    assert world.holder is None
+
+
+async def test_release_waits_for_writes_that_are_still_out() -> None:
+    world = World()
+    host = await world.host("a")
+    await (await host.device.open(RETAIN)).aclose()
+    host.device.underpaths[1].in_flight = 1
+    with pytest.raises(OpenRefused, match="old writes are still out"):
+        await host.device.release_retained()
+    assert world.holder == KEYS["a"]
+    host.device.underpaths[1].in_flight = 0
+    await host.device.release_retained()
+    assert world.holder is None
+
+
 async def test_release_is_refused_while_a_handle_is_open() -> None:
     world = World()
     host = await world.host("a")
