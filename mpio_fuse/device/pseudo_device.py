@@ -128,6 +128,8 @@ class PseudoDevice:
         self._handles: list[Handle] = []
         self._grant: Grant | None = None
         self._owes_release = False
+        self._stays_out = False
+        """Fenced, and nobody here has opened the device since: its underpaths are not registered again by themselves."""
         self._retention: Retention | None = None
         self._clock = clock
         self._geometry: Geometry | None = None
@@ -321,7 +323,8 @@ class PseudoDevice:
                 underpath.suspicion = None
                 if self._grant is not None:
                     return await self.recovery.readmit_gated(self._grant, underpath)
-                if self.settings.standby == "unregistered" and not self._is_retaining:
+                is_unregistered = self.settings.standby == "unregistered" and not self._is_retaining
+                if self._stays_out or is_unregistered:
                     return False
                 return await self._registrar.register(underpath, ignore_existing=True)
 
@@ -342,6 +345,7 @@ class PseudoDevice:
 
     async def _open_gated(self, procedure: Procedure, options: OpenOption) -> Handle:
         await self._fence_if_lost()
+        self._stays_out = False
         await self._verify_identities()
         runner = Runner(
             self._registrar,
@@ -565,6 +569,10 @@ class PseudoDevice:
         if grant.is_fenced:
             return
         grant.is_fenced = True
+        if self.settings.key not in state.keys:
+            for underpath in self.underpaths:
+                underpath.registered = False
+        self._stays_out = True
         if self._grant is grant:
             self._grant = None
             self._retention = None

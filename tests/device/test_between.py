@@ -453,3 +453,23 @@ async def test_an_idle_owner_learns_that_it_was_taken_over(autojump_clock: MockC
         await trio.sleep(20)
         nursery.cancel_scope.cancel()
     assert told == ["fenced"]
+
+
+@pytest.mark.expects_log("fenced")
+async def test_a_fenced_host_does_not_register_again_by_itself(autojump_clock: MockClock) -> None:
+    """Only an open does, by the patent's box 520; until then the array refuses whatever is still on its way."""
+    world = World()
+    host = await world.host("a")
+    handle = await host.device.open()
+    taken_by_b(world)()
+    with pytest.raises(Fenced):
+        await handle.write(0, stamp("no"))
+    assert not any(one.registered for one in host.device.underpaths)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(watch, host.device)
+        await trio.sleep(60)
+        nursery.cancel_scope.cancel()
+    assert world.keys == [KEYS["b"]]
+    with pytest.raises(OpenRefused):
+        await host.device.open()
+    assert world.keys.count(KEYS["a"]) == 2
