@@ -273,13 +273,16 @@ def test_wrong_usage_is_one_line_and_status_2(
     [
         (["mount", ""], "the mountpoint is empty; name a directory"),
         (["unmount", ""], "the mountpoint is empty; name a directory"),
-        (["mount", "/mnt", ""], "a DEVICE is empty; name a node such as /dev/sg3"),
+        (["mount", ".", ""], "a DEVICE is empty; name a node such as /dev/sg3"),
         (["discover", ""], "a DEVICE is empty; name a node such as /dev/sg3"),
         (["persist", "read-keys", ""], "a DEVICE is empty; name a node such as /dev/sg3"),
         (["explain", "--device", "", "lun"], "a DEVICE is empty; name a node such as /dev/sg3"),
     ],
 )
-def test_an_empty_name_is_wrong_usage(terminal: Terminal, arguments: list[str], line: str) -> None:
+def test_an_empty_name_is_wrong_usage(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch, arguments: list[str], line: str
+) -> None:
+    monkeypatch.chdir(terminal.root)  # where an empty name would lead
     assert terminal.run(*arguments) == 2
     assert terminal.said() == ("", f"mpio-fuse: {line}\n")
 
