@@ -167,13 +167,23 @@ class Quirks:
     only_whole_descriptors: bool = False
     """READ KEYS and READ RESERVATION leave out, with zeros in its place, what does not fit whole."""
 
-    all_registrants_have_one_holder: bool = False
-    """Under a type of all registrants only the one that reserved is past the conflict table; the others are looked up
-    in it as the registrants of a type of registrants are."""
+    conflicts_without_isid: bool = False
+    """The conflict table is asked about an initiator at a target port, not about a session.
+
+    A session counts as registered when another of that initiator at that port is, with another ISID; the first of a
+    port's registrations to go makes the port count as unregistered.  A session counts as holding when another does
+    whose ISID begins with the same 8 of 12 digits, as all those of open-iscsi do (seen), and as a stranger when it
+    begins otherwise (the report of trap 19).
+    Only the port that reserved counts as holding: under a type of all registrants the others are looked up as the
+    registrants of a type of registrants are.
+    """
 
     conflict_before_attention: bool = False
     one_report_clears_all: bool = False
     """Reporting a unit attention forgets the others that wait on that nexus."""
+
+    attentions_without_isid: bool = False
+    """A unit attention waits for the initiator at that target port: its next session with another ISID gets it."""
 
     attentions_by_priority: bool = False
     """A reset is put before what waits of reservations; everything else waits in the order in which it came."""
@@ -220,10 +230,11 @@ LIO = Quirks(
     parses_first=True,
     checks_length_before_action=True,
     only_whole_descriptors=True,
-    all_registrants_have_one_holder=True,
+    conflicts_without_isid=True,
     generation_of_no_change=False,
     generation_of_unregister=False,
     one_report_clears_all=True,
+    attentions_without_isid=True,
     attentions_by_priority=True,
     scsi2=Scsi2.COMPATIBLE_FOR_HOLDER,
     passes_scsi2=frozenset(),

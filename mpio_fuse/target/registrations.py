@@ -4,6 +4,8 @@ Invariants: the holder is one of the registrations; ``type`` is None exactly whe
 all registrants every registration holds, and ``holder`` is the one that would be named.
 """
 
+from collections.abc import Hashable
+
 import attrs
 
 from mpio_fuse.scsi.pr_types import PrType
@@ -15,6 +17,8 @@ from mpio_fuse.target.quirks import Quirks, Released
 from mpio_fuse.target.unit_attentions import UnitAttentions
 
 GENERATION_MODULUS = 1 << 32
+COMPARED_ISID_DIGITS = 8
+"""LIO compares the first eight bytes of an ISID printed in hexadecimal."""
 
 
 @attrs.define(eq=False)
@@ -41,6 +45,8 @@ class Registrations:
     type: PrType | None = None
     generation: int = 0
     is_aptpl_active: bool = False
+    _active_ports: set[Hashable] = attrs.Factory(set)
+    """Where `Quirks.conflicts_without_isid`: of the registrations of a port, whether the latest event was a new one."""
 
     def of(self, nexus: Nexus) -> Registration | None:
         """The registration this nexus has."""
@@ -63,11 +69,23 @@ class Registrations:
     def situation_of(self, nexus: Nexus) -> Situation | None:
         """Where a nexus stands in the conflict table; None: nobody holds, or it does and nothing conflicts."""
         registration = self.of(nexus)
-        if self.type is None or registration is self.holder:
+        if self.type is None or self.holder is None or registration is self.holder:
             return None
-        if self.is_holder(registration) and not self.quirks.all_registrants_have_one_holder:
+        if self.quirks.conflicts_without_isid:
+            return self._situation_of_port(nexus, self.holder, self.type)
+        if self.is_holder(registration):
             return None
         return situation(self.type, is_registered=registration is not None)
+
+    def _situation_of_port(
+        self, nexus: Nexus, holder: Registration, pr_type: PrType
+    ) -> Situation | None:
+        port = port_without_isid(nexus)
+        if port != port_without_isid(holder.nexus):
+            return situation(pr_type, is_registered=port in self._active_ports)
+        if nexus.isid[:COMPARED_ISID_DIGITS] == holder.nexus.isid[:COMPARED_ISID_DIGITS]:
+            return None
+        return situation(pr_type, is_registered=False)
 
     def add(self, nexus: Nexus, key: ReservationKey, *, all_tg_pt: bool = False) -> Registration:
         """A new registration, or a new key for the one that nexus has."""
@@ -77,11 +95,13 @@ class Registrations:
             return existing
         registration = Registration(nexus, key, all_tg_pt)
         self.registered.append(registration)
+        self._active_ports.add(port_without_isid(nexus))
         return registration
 
     def remove(self, registration: Registration) -> bool:
         """Unregister (5.13.11.2.3); returns whether the reservation went with it."""
         self.registered.remove(registration)
+        self._active_ports.discard(port_without_isid(registration.nexus))
         if registration is not self.holder:
             return False
         if self.type is not None and self.type.is_all_registrants and self.registered:
@@ -99,6 +119,7 @@ class Registrations:
     def forget(self) -> None:
         """Remove everything: CLEAR, or a power loss without APTPL."""
         self.registered.clear()
+        self._active_ports.clear()
         self.drop_reservation()
 
     def next_generation(self, by: int = 1) -> None:
@@ -107,6 +128,12 @@ class Registrations:
 
     def attend(self, registrations: list[Registration], code: Code, *, issuer: Nexus) -> None:
         """A unit attention for each session of these registrants, the one that issued the command left out."""
+        if self.quirks.attentions_without_isid:
+            # For the port of the registration, which another session may have by now, even the issuer.
+            for one in registrations:
+                if not self.is_same(one.nexus, issuer):
+                    self.attentions.establish(port_without_isid(one.nexus), code)
+            return
         for nexus in self.nexuses:
             is_told = any(self.is_same(one.nexus, nexus) for one in registrations)
             if is_told and nexus != issuer:
@@ -133,10 +160,17 @@ class Registrations:
                     )
 
 
+def port_without_isid(nexus: Nexus) -> tuple[object, ...]:
+    """An initiator at a target port, whatever its session."""
+    return nexus.initiator_name, nexus.target_port
+
+
 def attention_port(nexus: Nexus, quirks: Quirks) -> tuple[object, ...]:
     """What a unit attention waits for.
 
-    Where registrations survive a new session of the same port, so do attentions: LIO keeps both with the initiator.
+    Where registrations survive a new session of the same port, so do attentions.
     """
+    if quirks.attentions_without_isid:
+        return port_without_isid(nexus)
     port = (nexus.initiator_name, nexus.isid, nexus.target_port)
     return (*port, nexus.login) if quirks.basis.is_lost_with_session else port

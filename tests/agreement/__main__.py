@@ -5,14 +5,8 @@ import os
 import sys
 from pathlib import Path
 
-import attrs
-
-from tests.agreement.end import ends_of
-from tests.agreement.model import ModelSide
-from tests.agreement.real import RealSide
-from tests.agreement.run import Tally, run
-from tests.agreement.session import log_in_again
-from tests.agreement.targets import TARGETS
+from tests.agreement.in_guest import compare_many
+from tests.agreement.run import Tally
 from tests.lab.fabric import FabricReport
 
 EXAMPLE = "scripts/lab run --fabric loop -- python -m tests.agreement --sequences 10000 --seed 1"
@@ -53,14 +47,10 @@ def main() -> int:
         say(f"not in a lab; for example: {EXAMPLE}")
         return 2
     report = FabricReport.from_json(Path(os.environ["LAB_FABRIC"]).read_text())
-    target = TARGETS[report.fabric.kind]
-    menu = attrs.evolve(target.menu, log_in_again=options.log_in_again)
-    ends = ends_of(report)
-    model = ModelSide(target.quirks, {who: end.nexus for who, end in ends.items()})
-    real = RealSide(ends, log_in_again)
     numbers = range(options.first, options.first + options.sequences)
-    tally = run(model, real, list(ends), menu, seed=options.seed, numbers=numbers, say=say)
-    real.close()
+    tally = compare_many(
+        report, seed=options.seed, numbers=numbers, say=say, sessions=options.log_in_again
+    )
     if options.tally:
         say("\n".join(f"{count:7} {what}" for what, count in sorted(tally.answers.items())))
     say(summary(tally, options.seed))

@@ -39,7 +39,7 @@ class End:
     @property
     def nexus(self) -> Nexus:
         """The nexus that stands for this one in the model."""
-        isid = f"00023d0{self.who[1]}{ord(self.who[0]):04x}"
+        isid = f"00023d00{ord(self.who[0]):02x}{self.who[1]:0>2}"
         return Nexus(self.node.initiator or self.who, self.target_port, isid)
 
 

@@ -26,6 +26,8 @@ OTHERS = (
 )
 SHORTEST, LONGEST = 4, 24
 BELIEF, MISTAKE = 0.8, 0.06
+OPENING = 0.5
+"""How likely a nexus registers first of all: strangers alone are refused and refused."""
 
 
 @attrs.frozen
@@ -46,7 +48,7 @@ def sequence(seed: int, number: int, names: Sequence[str], menu: Menu) -> tuple[
     chance = random.Random(f"{seed}:{number}")  # noqa: S311 (repeatable is the point)
     draw = _Draw(chance, menu, tuple(names))
     steps = [draw.step() for _ in range(chance.randint(SHORTEST, LONGEST))]
-    return (*steps, *last_look(names))
+    return (*draw.opening, *steps, *last_look(names))
 
 
 def last_look(names: Sequence[str]) -> list[Step]:
@@ -86,6 +88,7 @@ class _Draw:
         }
         self._kinds, self._weights = list(weights), list(weights.values())
         self._has_all_tg_pt = menu.has_ports
+        self.opening = [Step(who, self._register(who)) for who in names if self._happens(OPENING)]
 
     def step(self) -> Step:
         who = self._chance.choice(self._names)

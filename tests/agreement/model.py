@@ -54,7 +54,7 @@ class ModelSide:
 
     def _log_in_again(self, who: str, nexus: Nexus) -> None:
         self._model.detach(nexus)
-        self._nexuses[who] = nexus.logged_in_again(f"00023d9{nexus.login:04x}{who[1]}")
+        self._nexuses[who] = nexus.logged_in_again(f"00023d00{nexus.login + 0x80:02x}{who[1]:0>2}")
         self._attach(who)
 
     def _attach(self, who: str) -> None:

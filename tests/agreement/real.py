@@ -5,6 +5,8 @@ import os
 import struct
 from collections.abc import Callable, Mapping
 
+import attrs
+
 from mpio_fuse.errors import DecodeError
 from mpio_fuse.scsi.command import Command, Completion, Status, received
 from mpio_fuse.scsi.pr_in import decode_keys, decode_reservation
@@ -41,10 +43,12 @@ class RealSide:
         self._ends = dict(ends)
         self._log_in_again = log_in_again
         self._fds = {who: _open(end.sg) for who, end in ends.items()}
-        self._ports = {end.port: end.name for end in ends.values()}
+        self._ports: dict[tuple[bytes, int], str] = {}
         self._generation = 0
 
     def begin(self) -> None:
+        self._ends = {who: attrs.evolve(end, session=0) for who, end in self._ends.items()}
+        self._ports = {end.port: end.name for end in self._ends.values()}
         self._settle_all()
         for who in self._fds:
             self._persevere(who, "rel6")

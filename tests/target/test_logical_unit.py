@@ -5,7 +5,7 @@ import pytest
 from mpio_fuse.errors import UsageError
 from mpio_fuse.scsi.command import Status
 from mpio_fuse.scsi.opcodes import OpCode
-from mpio_fuse.scsi.pr_in import decode_capabilities, decode_full_status
+from mpio_fuse.scsi.pr_in import decode_capabilities, decode_full_status, decode_keys
 from mpio_fuse.scsi.pr_types import PrType
 from mpio_fuse.scsi.sense import decode_sense
 from mpio_fuse.target.logical_unit import LogicalUnitModel
@@ -280,8 +280,28 @@ def test_a_registration_of_the_initiator_serves_all_its_ports() -> None:
 def test_one_isid_does_not_stand_for_another() -> None:
     """Trap 19."""
     model = held(LIO)
-    other = Nexus(A1.initiator_name, A1.target_port, isid="00023d0000ff")
+    other = Nexus(A1.initiator_name, A1.target_port, isid="800000000001")
     assert send(model, other, "read").status is Status.RESERVATION_CONFLICT
+
+
+def test_lio_takes_isids_that_begin_alike_for_the_holder_until_it_is_to_change_something() -> None:
+    """Seen with two sessions of open-iscsi, by one initiator through one portal."""
+    model = held(LIO)
+    other = Nexus(A1.initiator_name, A1.target_port, isid=A1.isid[:8] + "0fff")
+    assert send(model, other, "read").is_good
+    assert send(model, other, "write").is_good
+    assert sense_of(send(model, other, "prout 2 6 0xa1")) == (0x2, 0x08, 0x00)
+    assert is_conflict(send(model, other, "prout 4 6 0xa1 0xb1"))
+
+
+def test_lio_forgets_that_a_port_is_registered_with_the_first_of_its_registrations() -> None:
+    model = held(LIO)
+    again = Nexus(B1.initiator_name, B1.target_port, isid=B1.isid[:8] + "0fff")
+    assert send(model, again, "read").is_good
+    assert send(model, again, "prout 6 0 0 0xb2").is_good
+    assert send(model, again, "prout 6 0 0 0").is_good
+    assert is_conflict(send(model, B1, "read"))
+    assert decode_keys(send(model, A1, "keys").data_in).keys
 
 
 def test_scsi_debug_has_no_persistent_reserve_and_enforces_nothing() -> None:

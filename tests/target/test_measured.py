@@ -5,7 +5,14 @@ import pytest
 from mpio_fuse.target.quirks import LIO, TGT, Quirks
 from tests.target.replay import Replay, Section, sections
 
-RECORDED = {"lio": LIO, "lio_types": LIO, "tgt": TGT, "tgt_types": TGT}
+RECORDED = {
+    "lio": LIO,
+    "lio_types": LIO,
+    "lio_random": LIO,
+    "tgt": TGT,
+    "tgt_types": TGT,
+    "tgt_random": TGT,
+}
 
 
 def cases() -> list[object]:
