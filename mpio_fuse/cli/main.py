@@ -5,7 +5,9 @@ when it is asked for only, so that ``mpio-fuse status`` does not wait for FUSE t
 by ``context.exit(status)``, or by raising an `MpioError`; only this file writes errors to stderr.
 """
 
+import errno
 import importlib
+import os
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
@@ -96,7 +98,15 @@ def command() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit the process with its status."""
-    sys.exit(run(arguments))
+    status = run(arguments)
+    try:
+        if sys.stdout is not None:  # as it is when whoever started us has closed it
+            sys.stdout.flush()
+    except OSError as error:
+        status = status or _report(error)
+        # Python would try once more at exit, and complain in its own way.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(status)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
@@ -150,6 +160,9 @@ def _words(error: BaseException) -> str:
             return f"{error.format_message().rstrip('.')}; see '{path} --help'"
         case click.ClickException():
             return error.format_message()
+        case OSError(errno=errno.ENOSPC | errno.EDQUOT | errno.EFBIG, filename=None):
+            # What opens a file names it; without a name it is our stdout that has no room.
+            return f"cannot write the output: {error.strerror}"
         case _:
             what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
             return f"unexpected {what}; this is a bug: 'mpio-fuse --debug ...' shows where it came from"

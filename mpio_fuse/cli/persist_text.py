@@ -1,13 +1,13 @@
 """What ``mpio-fuse persist`` prints for people, made of the documents that programs get."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
+from mpio_fuse.cli.columns import columns
 from mpio_fuse.scsi.pr_types import PrType
 
 Document = Mapping[str, Any]
@@ -54,7 +54,7 @@ def _show_keys(console: Console, keys: Sequence[str]) -> None:
         return
     counts = Counter(keys)
     rows = ((key, str(count)) for key, count in counts.items())
-    console.print(table(("registered key", "nexuses"), rows))
+    console.print(columns(("registered key", "nexuses"), rows))
 
 
 def _show_registrants(console: Console, document: Document) -> None:
@@ -63,7 +63,7 @@ def _show_registrants(console: Console, document: Document) -> None:
         console.print(Text("registrations: none"))
     else:
         titles = ("registered key", "holds", "target port", "initiator port")
-        console.print(table(titles, (_registrant(one) for one in registrants)))
+        console.print(columns(titles, (_registrant(one) for one in registrants)))
     if not document["is_complete"]:
         shown = f"{len(registrants)} of {document['registrations']}"
         console.print(Text(f"incomplete: the target shows {shown} registrations", style="yellow"))
@@ -84,13 +84,3 @@ def _show_capabilities(console: Console, can: Document) -> None:
     for kind in PrType:
         supported = "yes" if kind in can["types"] else "no"
         console.print(Text(f"{supported:<4}type {int(kind)}, {kind.title}"))
-
-
-def table(titles: Iterable[str], rows: Iterable[Iterable[str]]) -> Table:
-    """Columns without lines, for terminals and for awk."""
-    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for title in titles:
-        made.add_column(title, no_wrap=True)
-    for row in rows:
-        made.add_row(*(Text(cell) for cell in row))
-    return made

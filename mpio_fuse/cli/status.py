@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
+from mpio_fuse.cli.columns import columns
 from mpio_fuse.cli.printable import printable
 from mpio_fuse.cli.sizes import size_text
 from mpio_fuse.daemon import control
@@ -40,6 +40,7 @@ def _daemons() -> list[dict[str, Any]]:
 
     Raises:
         NotRunning: there is none.
+        MpioError: there is one, but it is root's and we are not.
     """
     living = [end for end in control.endpoints() if control.daemon_pid(end) is not None]
     found = []
@@ -50,6 +51,7 @@ def _daemons() -> list[dict[str, Any]]:
             continue  # it is starting or ending right now
         found.append(reply["status"])
     if not found:
+        control.refuse_roots()
         hint = "'mpio-fuse mount MOUNTPOINT' starts one"
         raise control.NotRunning("no daemon is running", hint=hint)
     return found
@@ -111,16 +113,10 @@ def _opens(lun: dict[str, Any]) -> str:
     return f"{len(opens)} ({', '.join(opens)})" if opens else "0"
 
 
-def _underpaths(underpaths: list[dict[str, Any]]) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for title in ("    underpath", "state", "registered"):
-        table.add_column(title, no_wrap=True)
-    for title in ("in flight", "reads", "read", "writes", "written", "failures"):
-        table.add_column(title, no_wrap=True, justify="right")
-    table.add_column("last failure", no_wrap=True)
-    for one in underpaths:
-        table.add_row(*map(_line, _row(one)))
-    return table
+def _underpaths(underpaths: list[dict[str, Any]]) -> Text:
+    counted = ("in flight", "reads", "read", "writes", "written", "failures")
+    titles = ("    underpath", "state", "registered", *counted, "last failure")
+    return columns(titles, map(_row, underpaths), right=counted)
 
 
 def _row(one: dict[str, Any]) -> list[str]:

@@ -45,6 +45,7 @@ def _clear(place: Path, end: control.Endpoint) -> None:
     was_dead = mountpoint.clear_dead(place)
     was_left = control.clear_leftovers(end)
     if not was_dead and not was_left:
+        control.refuse_roots(end.base.name)
         hint = "'mpio-fuse status' shows what is"
         raise MpioError(f"{place}: not mounted by mpio-fuse", hint=hint)
     log = f"; its log is {end.log}" if end.log.exists() else ""

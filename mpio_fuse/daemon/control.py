@@ -28,6 +28,7 @@ import attrs
 from mpio_fuse.errors import MpioError
 
 RUN_DIRECTORY_VARIABLE = "MPIO_FUSE_RUN_DIR"
+ROOTS_RUN_DIRECTORY = Path("/run/mpio-fuse")
 MAXIMUM_LINE_BYTES = 16 << 20
 STATUS_TIMEOUT_S = 5.0
 """A daemon answers status from memory; one that takes longer is stuck."""
@@ -61,7 +62,7 @@ def run_directory() -> Path:
     if chosen := os.environ.get(RUN_DIRECTORY_VARIABLE):
         return Path(chosen)
     if os.geteuid() == 0:
-        return Path("/run/mpio-fuse")
+        return ROOTS_RUN_DIRECTORY
     if runtime := os.environ.get("XDG_RUNTIME_DIR"):
         return Path(runtime) / "mpio-fuse"
     return Path(tempfile.gettempdir()) / f"mpio-fuse-{os.geteuid()}"
@@ -175,9 +176,15 @@ def _is_still_there(path: Path, fd: int) -> bool:
 
 
 def daemon_pid(place: Endpoint) -> int | None:
-    """The process ID in a lock that is held; None when no daemon lives."""
+    """The process ID in a lock that is held; None when no daemon lives.
+
+    Raises:
+        MpioError: we may not look.
+    """
     try:
         fd = os.open(place.lock, os.O_RDONLY | os.O_CLOEXEC)
+    except PermissionError:
+        raise _not_allowed(place.lock) from None
     except OSError:
         return None
     try:
@@ -217,12 +224,35 @@ def clear_leftovers(place: Endpoint) -> bool:
 
 
 def endpoints() -> list[Endpoint]:
-    """All daemons that have left files, alive or not, in order of their names."""
+    """All daemons that have left files, alive or not, in order of their names.
+
+    Raises:
+        MpioError: the run directory cannot be read.
+    """
+    directory = run_directory()
     try:
-        locks = sorted(run_directory().glob("*.lock"))
+        locks = sorted(file for file in directory.iterdir() if file.suffix == ".lock")
+    except FileNotFoundError:
+        return []
+    except PermissionError:
+        raise _not_allowed(directory) from None
     except OSError as error:
-        raise MpioError(f"run directory {run_directory()}: {error.strerror}") from None
+        raise MpioError(f"run directory {directory}: {error.strerror}") from None
     return [Endpoint(lock.with_suffix("")) for lock in locks]
+
+
+def refuse_roots(name: str = "*") -> None:
+    """Where we find no daemon of ours: see that none of root's, which only root may ask, was meant.
+
+    Raises:
+        MpioError: one of root's lives.
+    """
+    if os.geteuid() == 0 or RUN_DIRECTORY_VARIABLE in os.environ:
+        return
+    for lock in ROOTS_RUN_DIRECTORY.glob(f"{name}.lock"):
+        place = Endpoint(lock.with_suffix(""))
+        if daemon_pid(place) is not None:
+            raise _not_allowed(place.socket)
 
 
 def ask(place: Endpoint, request: dict[str, Any], timeout_s: float | None) -> dict[str, Any]:
@@ -248,10 +278,16 @@ def ask(place: Endpoint, request: dict[str, Any], timeout_s: float | None) -> di
 
 
 def _unreachable(place: Endpoint, error: OSError) -> MpioError:
+    if isinstance(error, PermissionError):
+        return _not_allowed(place.socket)
     if error.errno in (errno.ENOENT, errno.ECONNREFUSED, errno.ECONNRESET):
         return NotRunning(f"no daemon answers at {place.socket}")
-    hint = "run this as the user who mounted" if isinstance(error, PermissionError) else None
-    return MpioError(f"the daemon at {place.socket} cannot be asked: {error.strerror}", hint=hint)
+    return MpioError(f"the daemon at {place.socket} cannot be asked: {error.strerror}")
+
+
+def _not_allowed(file: Path) -> MpioError:
+    hint = "run as root, or as the user who mounted"
+    return MpioError(f"no permission to ask the daemon ({file})", hint=hint)
 
 
 def _reply(place: Endpoint, line: bytes) -> dict[str, Any]:

@@ -1,5 +1,11 @@
 """The command line's frame: one line on stderr, the right exit status, never a traceback."""
 
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import click
 import pytest
 
@@ -28,6 +34,7 @@ CASES = [
     (click.ClickException("no such file"), 1, "no such file"),
     (click.BadParameter("not a number"), 2, "Invalid value: not a number; see 'mpio-fuse status --help'"),
     (ZeroDivisionError("oops"), 1, BUG),
+    (OSError(errno.ENOSPC, "No space left on device"), 1, "cannot write the output: No space left on device"),
     (ExceptionGroup("trio's", [MpioError("inside a nursery")]), 1, "inside a nursery"),
     (ExceptionGroup("trio's", [ExceptionGroup("nested", [UsageError("deep")])]), 2, "deep"),
 ]  # fmt: skip
@@ -104,3 +111,15 @@ def test_help_imports_no_subcommand(
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert main.run(["--version"]) == 0
     assert capsys.readouterr().out.startswith("mpio-fuse, version ")
+
+
+@pytest.mark.parametrize("buffering", [{}, {"PYTHONUNBUFFERED": "1"}])
+def test_output_that_finds_no_room_is_one_line(buffering: dict[str, str]) -> None:
+    inherited = {name: text for name, text in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "mpio_fuse.cli.main", "--version"],
+            stdout=full, stderr=subprocess.PIPE, text=True, env=inherited | buffering, check=False,
+        )  # fmt: skip
+    line = "mpio-fuse: cannot write the output: No space left on device\n"
+    assert (done.returncode, done.stderr) == (1, line)

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -204,3 +204,55 @@ def test_files_that_cannot_be_made_or_removed_are_one_line(place: Endpoint) -> N
     with pytest.raises(MpioError, match=re.escape(what)):
         lock.release()
     assert daemon_pid(place) is None
+
+
+@contextmanager
+def _as_nobody() -> Iterator[None]:
+    """For the file system and geteuid we are another user, if the tests run as root."""
+    was = os.geteuid()
+    if was == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(was)
+
+
+NOT_ALLOWED = r"no permission to ask the daemon \(.*\); run as root, or as the user who mounted"
+
+
+def test_a_run_directory_that_may_not_be_read_is_not_empty(place: Endpoint) -> None:
+    lock = Lock.take(place)
+    assert lock is not None
+    place.base.parent.chmod(0)
+    with _as_nobody():
+        with pytest.raises(MpioError, match=NOT_ALLOWED):
+            control.endpoints()
+        with pytest.raises(MpioError, match=NOT_ALLOWED):
+            daemon_pid(place)
+    place.base.parent.chmod(0o700)
+    lock.release()
+
+
+async def test_another_user_is_told_to_be_root(place: Endpoint) -> None:
+    async with _serving(place):
+        place.base.parent.chmod(0)
+        with _as_nobody(), pytest.raises(MpioError, match=NOT_ALLOWED):
+            control.ask(place, {}, None)
+        place.base.parent.chmod(0o700)
+
+
+def test_where_a_user_has_no_daemon_root_s_is_named(
+    place: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(control, "ROOTS_RUN_DIRECTORY", place.base.parent)
+    monkeypatch.delenv(control.RUN_DIRECTORY_VARIABLE)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    control.refuse_roots()
+    lock = Lock.take(place)
+    assert lock is not None
+    for name in ("*", place.base.name):
+        with pytest.raises(MpioError, match=NOT_ALLOWED):
+            control.refuse_roots(name)
+    control.refuse_roots("another")
+    lock.release()
