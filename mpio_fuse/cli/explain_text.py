@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from mpio_fuse.cli.persist_text import WIDE, reservation_text
+from mpio_fuse.cli.printable import printable
 
 Document = Mapping[str, Any]
 
@@ -15,9 +16,10 @@ Document = Mapping[str, Any]
 def show(document: Document) -> None:
     """Print it."""
     console = Console(width=WIDE, highlight=False, markup=False, emoji=False)
-    console.print(Text(f"open {document['lun']} with {document['options']}", style="bold"))
+    title = printable(f"open {document['lun']} with {document['options']}")
+    console.print(Text(title, style="bold"))
     for line in _lines(document):
-        console.print(Text(line))
+        console.print(Text(printable(line)))
 
 
 def _lines(document: Document) -> Iterator[str]:

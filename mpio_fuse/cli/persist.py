@@ -17,6 +17,7 @@ from mpio_fuse.cli.device_argument import named_devices
 from mpio_fuse.cli.main import PROGRAM
 from mpio_fuse.cli.persist_options import CHANGES, OPTIONS, READS
 from mpio_fuse.cli.persist_text import show
+from mpio_fuse.cli.printable import printable
 from mpio_fuse.daemon import config, control
 from mpio_fuse.daemon.reserve_reading import Document, read, state_document
 from mpio_fuse.daemon.served_luns import ServedLun, find_served
@@ -153,7 +154,8 @@ def _persist(lun: NamedLun) -> Persist:
 
 def tell_attention(underpath: Underpath, _verdict: Verdict, text: str) -> None:
     """The target tells it once only, and it was told us."""
-    click.echo(f"{PROGRAM}: note: {underpath.name}: told now, and not again: {text}", err=True)
+    note = f"{PROGRAM}: note: {underpath.name}: told now, and not again: {text}"
+    click.echo(printable(note), err=True)
 
 
 def _print(document: Document, *, as_json: bool) -> None:
