@@ -5,8 +5,10 @@ from collections.abc import Sequence
 import attrs
 import trio
 
+from mpio_fuse.daemon.mountpoint_of import mountpoint_of
 from mpio_fuse.device.discovered import DiscoveredLun, Discovery
 from mpio_fuse.device.discovery import discover
+from mpio_fuse.device.host import ThisHost
 from mpio_fuse.device.reserve_facts import ReserveFacts, read_reserve_facts
 
 ANSWER_TIMEOUT_S = 5.0
@@ -30,7 +32,7 @@ class Report:
 
 async def look(devices: Sequence[str]) -> Report:
     """Discover, and ask each LUN's target about reservations."""
-    async with await discover(devices) as discovery:
+    async with await discover(devices, host=ThisHost(mountpoint_of=mountpoint_of)) as discovery:
         facts: dict[str, ReserveFacts] = {}
         async with trio.open_nursery() as nursery:
             for lun in discovery.luns:

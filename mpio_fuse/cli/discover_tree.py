@@ -20,7 +20,9 @@ def as_trees(report: Report) -> Iterator[Tree | Text]:
         yield _lun(one)
     for lun in report.discovery.in_use:
         yield _busy(lun)
-    notes = [one for one in report.discovery.refused if not one.is_named]
+    told = {node.device_node for lun in report.discovery.in_use for node in lun.underpaths}
+    refused = [one for one in report.discovery.refused if not one.is_named]
+    notes = [one for one in refused if one.device_node not in told]
     if notes:
         yield _refused(notes)
     if not report.luns and not report.discovery.refused:
@@ -43,7 +45,7 @@ def _lun(report: LunReport) -> Tree:
 
 def _busy(lun: BusyLun) -> Tree:
     tree = _titled(str(lun.wwid), lun.identity.vendor, lun.identity.product)
-    tree.add(Text(f"in use on this host, so not served: {lun.in_use}", style="yellow"))
+    tree.add(Text(f"in use on this host: {lun.in_use}", style="yellow"))
     _add_underpaths(tree, lun.underpaths)
     return tree
 
@@ -78,7 +80,7 @@ def _size(report: LunReport) -> str:
 
 def _persistent_reserve(report: LunReport) -> str:
     if not report.lun.logical_unit.has_persistent_reserve:
-        return "no; one underpath, by SCSI-2 RESERVE"
+        return "no; cannot be served yet"
     capabilities = report.facts.capabilities if report.facts else None
     notes = list(_notes(capabilities)) if capabilities else []
     return f"yes ({', '.join(notes)})" if notes else "yes"

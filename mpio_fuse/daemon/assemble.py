@@ -10,10 +10,13 @@ import structlog
 import trio
 
 from mpio_fuse.daemon.config import Config
+from mpio_fuse.daemon.mountpoint_of import mountpoint_of
 from mpio_fuse.device.claim import Claim
 from mpio_fuse.device.discovered import DiscoveredLun, Discovery
 from mpio_fuse.device.discovery import discover
 from mpio_fuse.device.health import watch
+from mpio_fuse.device.host import ThisHost
+from mpio_fuse.device.logical_unit import LogicalUnit
 from mpio_fuse.device.pseudo_device import PseudoDevice
 from mpio_fuse.device.settings import Settings
 from mpio_fuse.errors import MpioError
@@ -78,10 +81,10 @@ async def assemble(nodes: Sequence[str], config: Config, key: ReservationKey) ->
     Raises:
         MpioError, ExceptionGroup: a node that was named cannot be served, or no LUN can.
     """
-    found = await discover(nodes)
+    found = await discover(nodes, host=ThisHost(mountpoint_of=mountpoint_of))
     assembled = Assembled(check_interval_s=config.timeouts.check_s)
     try:
-        found.raise_for_named()
+        found.raise_for_unusable()
         wanted = [lun for lun in found.luns if str(lun.wwid) not in config.bypass]
         async with trio.open_nursery() as nursery:
             for lun in wanted:
@@ -92,7 +95,7 @@ async def assemble(nodes: Sequence[str], config: Config, key: ReservationKey) ->
         with trio.CancelScope(shield=True):
             await found.aclose()
         raise
-    assembled.left_out.extend(refusal.error for refusal in found.refused)
+    assembled.left_out.extend(found.errors)
     return assembled
 
 
@@ -107,6 +110,7 @@ async def _serve(
     transports = [node.transport for node in found.underpaths]
     lun = ServedLun(PseudoDevice(found.logical_unit, transports, settings, name), Claim(name))
     try:
+        _require_persistent_reserve(found.logical_unit, name)
         for node in found.underpaths:
             if node.block_device is not None:
                 await lun.claim.add(node.block_device)
@@ -120,6 +124,12 @@ async def _serve(
         raise
     else:
         assembled.luns.append(lun)
+
+
+def _require_persistent_reserve(unit: LogicalUnit, name: str) -> None:
+    if not unit.has_persistent_reserve:
+        what = "has no persistent reservations, which is what this program needs"
+        raise MpioError(what, lun=name, hint="turn them on in the array, or leave this LUN out")
 
 
 def _require_some(found: Discovery, wanted: Sequence[DiscoveredLun], assembled: Assembled) -> None:

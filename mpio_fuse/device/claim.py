@@ -17,19 +17,31 @@ import errno as errno_codes
 import os
 import stat
 import threading
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
 import trio
 
-from mpio_fuse.device.users import HostRoots, find_opener, find_user
+from mpio_fuse.device.users import HostRoots, Opener, find_openers, find_user
 from mpio_fuse.errors import MpioError
 
 _PAUSES_S = (0.02, 0.05, 0.1)
 _HERE = HostRoots()
 
+SERVED = "served by mpio-fuse"
+"""What `in_use` says of a disk that a daemon has claimed, with its mountpoint when that is known."""
+
 CLAIMED = "claimed exclusively"
 """What `in_use` says when the kernel refuses the claim and no user is seen: another container's mount, or a target."""
+
+
+MountpointOf = Callable[[int], str | None]
+"""What the daemon of that process ID serves its LUNs at; None when none of that ID tells.  Called in a thread."""
+
+
+def untold(_pid: int) -> None:
+    """As `MountpointOf`, of nobody."""
 
 
 class DeviceInUse(MpioError):
@@ -38,11 +50,35 @@ class DeviceInUse(MpioError):
     errno = errno_codes.EBUSY
 
 
-async def in_use(block_device: str, roots: HostRoots = _HERE) -> str | None:
+async def in_use(
+    block_device: str, roots: HostRoots = _HERE, mountpoint_of: MountpointOf = untold
+) -> str | None:
     """Who uses the disk ``block_device`` (``sda``) on this host, as ``mounted on /srv``; None if nobody does.
 
     Without the permission to open the disk, or without a node for it, only what /proc and /sys show.
     """
+    user = await _user(block_device, roots)
+    if user != CLAIMED:
+        return user
+    return await _suspect(block_device, roots, mountpoint_of)
+
+
+async def in_use_beside_daemons(block_device: str, roots: HostRoots = _HERE) -> str | None:
+    """As `in_use`, but a disk that a daemon of ``mpio-fuse mount`` has claimed is not in use.
+
+    Of a LUN's disks that nobody asked us to serve: another daemon keeps to the reservation as we do, no matter over
+    which nexus, but a file system or a mapping writes whenever it likes.
+    """
+    user = await _user(block_device, roots)
+    if user != CLAIMED:
+        return user
+    if any(opener.is_daemon for opener in await _openers(block_device, roots)):
+        return None
+    return await _suspect(block_device, roots, untold)
+
+
+async def _user(block_device: str, roots: HostRoots) -> str | None:
+    """The user that shows; CLAIMED when none does and the kernel refuses the claim nevertheless."""
     for pause_s in (*_PAUSES_S, None):
         user = await _seen_user(block_device, roots)
         if user is not None:
@@ -51,7 +87,7 @@ async def in_use(block_device: str, roots: HostRoots = _HERE) -> str | None:
             return None
         if pause_s is not None:
             await trio.sleep(pause_s)
-    return await _suspect(block_device, roots)
+    return CLAIMED
 
 
 class Claim:
@@ -116,7 +152,7 @@ class Claim:
         if user is None and not is_last:
             return
         raise DeviceInUse(
-            f"in use on this host: {user or await _suspect(block_device, self._roots)}",
+            f"in use on this host: {user or await _suspect(block_device, self._roots, untold)}",
             lun=self._lun,
             underpath=str(self._roots.dev / block_device),
             hint="end that use first, or leave this LUN out",
@@ -149,12 +185,20 @@ async def _seen_user(block_device: str, roots: HostRoots) -> str | None:
     return await trio.to_thread.run_sync(find_user, block_device, roots, abandon_on_cancel=True)
 
 
-async def _suspect(block_device: str, roots: HostRoots) -> str:
+async def _suspect(block_device: str, roots: HostRoots, mountpoint_of: MountpointOf) -> str:
     """Who may have the claim when no user in the kernel shows."""
-    opener = await trio.to_thread.run_sync(find_opener, block_device, roots, abandon_on_cancel=True)
-    return (
-        f"{CLAIMED}, and open in {opener}" if opener else f"{CLAIMED} by a user that does not show"
-    )
+    openers = await _openers(block_device, roots)
+    daemon = next((opener for opener in openers if opener.is_daemon), None)
+    if daemon is not None:
+        place = await trio.to_thread.run_sync(mountpoint_of, daemon.pid, abandon_on_cancel=True)
+        return f"{SERVED}{f' at {place}' if place else ''} (pid {daemon.pid})"
+    if openers:
+        return f"{CLAIMED}, and open in {openers[0]}"
+    return f"{CLAIMED} by a user that does not show"
+
+
+async def _openers(block_device: str, roots: HostRoots) -> list[Opener]:
+    return await trio.to_thread.run_sync(find_openers, block_device, roots, abandon_on_cancel=True)
 
 
 async def _opened(block_device: str, roots: HostRoots) -> int:

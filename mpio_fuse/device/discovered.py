@@ -1,16 +1,18 @@
 """What discovery finds: nodes, LUNs, refusals.  Whoever holds a `Discovery` owns the transports of its nodes."""
 
-from collections.abc import Iterable
+import errno
+from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import Self
 
 import attrs
 import trio
 
+from mpio_fuse.device.claim import SERVED
 from mpio_fuse.device.logical_unit import LogicalUnit
 from mpio_fuse.device.probe import Identity
 from mpio_fuse.device.sysfs import UNKNOWN, Attachment, SgNode
-from mpio_fuse.errors import MpioError
+from mpio_fuse.errors import MpioError, TransportError
 from mpio_fuse.scsi.identity import Wwid
 from mpio_fuse.transport.contract import Transport
 
@@ -80,10 +82,12 @@ class BusyLun:
 
     @property
     def in_use(self) -> str:
-        """Who uses the disk, through whichever nodes: ``sda is mounted on /srv``."""
-        return ", ".join(
-            f"{one.block_device} is {one.in_use}" for one in self.underpaths if one.in_use
-        )
+        """Who uses the disk, through whichever nodes: ``sda is mounted on /srv``.  A user of several is told once."""
+        disks: dict[str, list[str]] = {}
+        for one in self.underpaths:
+            if one.in_use:
+                disks.setdefault(one.in_use, []).append(str(one.block_device))
+        return ", ".join(_use(names, user) for user, names in disks.items())
 
 
 @attrs.frozen
@@ -93,6 +97,12 @@ class Refusal:
     device_node: str
     error: MpioError
     is_named: bool
+
+    @property
+    def is_unreachable(self) -> bool:
+        """Whether there is a device behind the node, but no answer from it now."""
+        no_node = {errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.EBUSY}
+        return isinstance(self.error.__cause__, TransportError) and self.error.errno not in no_node
 
     @property
     def reason(self) -> str:
@@ -121,6 +131,18 @@ class Discovery:
         if errors:
             raise ExceptionGroup("devices refused", errors)
 
+    @property
+    def errors(self) -> list[MpioError]:
+        """Why nodes are refused, named or not: one for each LUN and reason."""
+        return _by_reason(self.refused)
+
+    def raise_for_unusable(self) -> None:
+        """As `raise_for_named`, but a node that does not answer now is forgiven when others lead to a LUN."""
+        if not self.luns:
+            self.raise_for_named()
+        told = [one for one in self.refused if not one.is_unreachable]
+        attrs.evolve(self, refused=tuple(told)).raise_for_named()
+
     async def aclose(self) -> None:
         """Close all transports.  May be repeated."""
         for lun in self.luns:
@@ -139,19 +161,30 @@ class Discovery:
 
 
 def _by_reason(refusals: Iterable[Refusal]) -> list[MpioError]:
-    """The errors, with all the nodes of a LUN that one reason refuses in one of them."""
-    nodes: dict[tuple[str | None, str], list[Refusal]] = {}
+    """The errors, with all the nodes of a LUN that are refused for one reason in one of them."""
+    alike: dict[tuple[str, str], list[Refusal]] = {}
     for refusal in refusals:
-        nodes.setdefault((refusal.error.lun, refusal.reason), []).append(refusal)
-    errors = []
-    for same in nodes.values():
-        first = same[0].error
-        names = ", ".join(refusal.device_node for refusal in same)
-        error = MpioError(first.what, lun=first.lun, underpath=names, hint=first.hint)
-        error.errno = first.errno
-        errors.append(error if first.lun and len(same) > 1 else first)
-        errors.extend(refusal.error for refusal in same[1:] if not first.lun)
-    return errors
+        whose = refusal.error.lun or refusal.device_node
+        alike.setdefault((whose, refusal.reason), []).append(refusal)
+    return [_of_all(same) for same in alike.values()]
+
+
+def _of_all(same: Sequence[Refusal]) -> MpioError:
+    """One error for nodes of one LUN that one reason refuses."""
+    error = same[0].error
+    if len(same) == 1:
+        return error
+    nodes = ", ".join(refusal.device_node for refusal in same)
+    merged = MpioError(error.what, lun=error.lun, underpath=nodes, hint=error.hint)
+    merged.errno = error.errno
+    return merged
+
+
+def _use(disks: Sequence[str], user: str) -> str:
+    """A mount or a program is told with its disk, a daemon serves the LUN as a whole."""
+    if user.startswith(SERVED):
+        return user
+    return f"{', '.join(disks)} {'is' if len(disks) == 1 else 'are'} {user}"
 
 
 async def close_all(nodes: Iterable[FoundNode]) -> None:

@@ -10,15 +10,18 @@ any more waiting:
 1. Nodes are grouped by the identity they gave.
 2. The nodes of a group must agree on what they lead to.  If two contradict each other, one identity has been
    given to two disks, and nobody can tell which node leads where: all of the group are refused.
-3. A group of which any node's disk is in use on this host is refused: the user reaches the same blocks.
+3. A group of which any node's disk is in use on this host is refused: the user reaches the same blocks.  That
+   includes the LUN's other disks, which nobody named, or which do not answer: the kernel's own copy of page 0x83
+   tells which they are, without a command.  Of those a claim by another daemon of ours does not count: two
+   daemons that were given different nodes of a LUN are two hosts in one kernel.
 
 Nodes that were named are errors when they are refused, those found by a scan are notes; whoever calls decides with
-`Discovery.raise_for_named`.
+`Discovery.raise_for_named` or `Discovery.raise_for_unusable`.
 
 A `Discovery` owns the transports of its LUNs until it is closed.  Those of refused nodes are closed before it exists.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import attrs
 import trio
@@ -146,10 +149,12 @@ class _Finder:
         """Group what was found, and refuse what cannot be served."""
         luns: list[DiscoveredLun] = []
         busy: list[BusyLun] = []
+        others = self._others()
         for nodes in self._by_wwid():
-            if any(node.in_use for node in nodes):
+            users = await self._users_beside(nodes[0].identity, others)
+            if users or any(node.in_use for node in nodes):
                 await close_all(nodes)
-                busy.append(BusyLun(nodes[0].identity, tuple(nodes)))
+                busy.append(BusyLun(nodes[0].identity, (*nodes, *users)))
                 self._refuse_all(nodes, _busy(busy[-1]))
             elif lun := await self._one_lun([one for one in nodes if isinstance(one, ProbedNode)]):
                 luns.append(lun)
@@ -166,6 +171,26 @@ class _Finder:
             self._refuse_all(nodes, error)
             return None
         return DiscoveredLun(logical_unit, tuple(nodes))
+
+    def _others(self) -> dict[str, SgNode]:
+        """The disks of this host that were not looked at, or gave no answer."""
+        looked_at = {one.sg_node.name for one in self.nodes.values() if one.sg_node}
+        every = self.host.all_nodes().items()
+        return {device: node for device, node in every if node.name not in looked_at}
+
+    async def _users_beside(
+        self, identity: Identity, others: Mapping[str, SgNode]
+    ) -> list[FoundNode]:
+        """Those of the other disks that are this LUN too, and have a user whom we would write under."""
+        users = []
+        for device, node in others.items():
+            if node.block_device is None or node.wwid != identity.wwid:
+                continue
+            if user := await self.host.in_use_beside_daemons(node.block_device):
+                users.append(
+                    FoundNode(device_node=device, identity=identity, sg_node=node, in_use=user)
+                )
+        return users
 
     def _by_wwid(self) -> list[list[FoundNode]]:
         groups: dict[str, list[FoundNode]] = {}

@@ -30,7 +30,7 @@ from mpio_fuse.scsi.identity import Wwid, logical_unit_wwid
 from mpio_fuse.scsi.inquiry import DeviceType, StandardInquiry
 from mpio_fuse.scsi.mode_sense import decode_mode_header, mode_sense_6
 from mpio_fuse.scsi.sense import SenseKey
-from mpio_fuse.scsi.verdict import Verdict, describe, judge, sense_of
+from mpio_fuse.scsi.verdict import Verdict, describe, is_answer_lost, judge, sense_of
 from mpio_fuse.transport.contract import Transport
 
 Answer = TypeVar("Answer")
@@ -226,8 +226,12 @@ class Prober:
         if all(_is_unknown_operation(one) for one in completions):
             return False
         told = next(one for one in completions if not _is_unknown_operation(one))
+        what = f"cannot tell whether it has persistent reserve: {describe(told)}"
+        if is_answer_lost(told):
+            hint = "try again once the target answers"
+            raise TransportError(what, underpath=self.underpath.name, hint=hint)
         raise self._error(
-            f"cannot tell whether it has persistent reserve: {describe(told)}",
+            what,
             "another host may hold it with SCSI-2 RESERVE; release it there, then try again"
             if told.status == Status.RESERVATION_CONFLICT
             else "try again once the target answers",
@@ -249,7 +253,11 @@ class Prober:
 
     def _checked(self, command: Command, completion: Completion) -> bytes:
         if judge(completion) is not Verdict.GOOD:
-            raise self._error(f"{command.name}: {describe(completion)}")
+            what = f"{command.name}: {describe(completion)}"
+            if is_answer_lost(completion):
+                hint = "check its link, session and target"
+                raise TransportError(what, underpath=self.underpath.name, hint=hint)
+            raise self._error(what)
         return received(command, completion)
 
     def _error(self, what: str, hint: str | None = None) -> MpioError:

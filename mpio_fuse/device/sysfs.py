@@ -12,6 +12,10 @@ from pathlib import Path
 
 import attrs
 
+from mpio_fuse.errors import DecodeError
+from mpio_fuse.scsi.identity import Wwid, logical_unit_wwid
+from mpio_fuse.scsi.vpd import decode_device_identification
+
 SCSI_GENERIC_MAJOR = 21
 """Documentation/admin-guide/devices.txt: 21 char is the sg driver."""
 
@@ -38,6 +42,8 @@ class SgNode:
     """One sg node.  ``device_type`` is the PERIPHERAL DEVICE TYPE, None when the kernel does not say.
 
     ``block_device`` is the kernel's name of the disk (``sda``), None when no disk driver is bound to it.
+    ``wwid`` is its identity by the kernel's own copy of VPD page 0x83, taken when it found the device; None when it
+    has none.
     """
 
     name: str
@@ -47,6 +53,7 @@ class SgNode:
     device_type: int | None
     block_device: str | None
     attachment: Attachment
+    wwid: Wwid | None = None
 
 
 @attrs.frozen
@@ -94,6 +101,7 @@ class Sysfs:
             device_type=int(kind) if kind.isdecimal() else None,
             block_device=next(iter(_names(device / "block")), None),
             attachment=self._attachment(device),
+            wwid=_wwid(device / "vpd_pg83"),
         )
 
     def _attachment(self, device: Path) -> Attachment:
@@ -164,6 +172,13 @@ def _text(file: Path) -> str:
     if stripped in {"(null)", "<NULL>"}:
         return ""
     return "".join(character if character.isprintable() else "?" for character in stripped)
+
+
+def _wwid(page_83: Path) -> Wwid | None:
+    try:
+        return logical_unit_wwid(decode_device_identification(page_83.read_bytes()))
+    except (OSError, DecodeError):
+        return None
 
 
 def _names(directory: Path) -> list[str]:

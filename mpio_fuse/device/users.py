@@ -13,6 +13,10 @@ from pathlib import Path
 
 import attrs
 
+_PROGRAM = "mpio-fuse"
+_MODULE = "mpio_fuse.cli.main"
+"""How a daemon's command line begins: ``mpio-fuse mount`` in the foreground, ``python -m`` in the background."""
+
 
 @attrs.frozen
 class HostRoots:
@@ -42,18 +46,33 @@ def find_user(block_device: str, roots: HostRoots = HostRoots()) -> str | None:
     return next((user for find in finders for user in find(parts, roots)), None)
 
 
-def find_opener(block_device: str, roots: HostRoots = HostRoots()) -> str | None:
-    """A program that has the disk or a partition of it open, as ``qemu (pid 12)``.
+@attrs.frozen
+class Opener:
+    """A program that has a disk open.  ``is_daemon``: it is a daemon of ``mpio-fuse mount``, by its command line."""
 
-    Others' open files can be seen by root only.
-    """
+    pid: int
+    name: str
+    is_daemon: bool
+
+    def __str__(self) -> str:
+        return f"{self.name} (pid {self.pid})"
+
+
+def find_openers(block_device: str, roots: HostRoots = HostRoots()) -> list[Opener]:
+    """The programs that have the disk or a partition of it open.  Others' open files can be seen by root only."""
     nodes = {str(roots.dev / part.name) for part in _parts(block_device, roots)}
-    for process in _entries(roots.proc):
-        if process.name.isdecimal() and any(
-            _target(file) in nodes for file in _entries(process / "fd")
-        ):
-            return f"{_printable(_text(process / 'comm'))} (pid {process.name})"
-    return None
+    return [
+        Opener(int(process.name), _printable(_text(process / "comm")), _is_daemon(process))
+        for process in _entries(roots.proc)
+        if process.name.isdecimal()
+        and any(_target(file) in nodes for file in _entries(process / "fd"))
+    ]
+
+
+def _is_daemon(process: Path) -> bool:
+    words = _text(process / "cmdline").split("\0")
+    is_ours = any(word == _MODULE or Path(word).name == _PROGRAM for word in words[:3])
+    return is_ours and "mount" in words
 
 
 def _parts(block_device: str, roots: HostRoots) -> Iterator[_Part]:

@@ -10,6 +10,7 @@ import pytest
 from mpio_fuse.cli import discover_report, main
 from mpio_fuse.device.discovered import Discovery
 from mpio_fuse.device.discovery import discover
+from mpio_fuse.device.host import Host
 from mpio_fuse.device.sysfs import Attachment
 from mpio_fuse.errors import TransportError
 from mpio_fuse.scsi import pr_out
@@ -30,7 +31,7 @@ def use(monkeypatch: pytest.MonkeyPatch) -> Use:
     """Let the command see that host."""
 
     def use_host(host: FakeHost) -> None:
-        async def discover_there(devices: tuple[str, ...]) -> Discovery:
+        async def discover_there(devices: tuple[str, ...], **_: Host) -> Discovery:
             return await discover(devices, open_transport=host.open, host=host)
 
         monkeypatch.setattr(discover_report, "discover", discover_there)
@@ -174,7 +175,7 @@ def test_tree_of_a_reserved_lun(use: Use, capsys: pytest.CaptureFixture[str]) ->
 def test_tree_without_persistent_reserve(use: Use, capsys: pytest.CaptureFixture[str]) -> None:
     use(FakeHost().add(LogicalUnitModel(SCSI_DEBUG)))
     shown = lines(capsys)
-    assert "persistent reserve: no; one underpath, by SCSI-2 RESERVE" in shown
+    assert "persistent reserve: no; cannot be served yet" in shown
     assert not any(line.startswith("reservation") for line in shown)
 
 
@@ -184,9 +185,20 @@ def test_tree_of_what_is_refused(use: Use, capsys: pytest.CaptureFixture[str]) -
     host.cannot_open["/dev/sg1"] = TransportError("no permission", hint="be root")
     use(host)
     shown = lines(capsys)
-    assert "in use on this host, so not served: sda is mounted on /srv" in shown
+    assert "in use on this host: sda is mounted on /srv" in shown
     assert "/dev/sg0  0:0:0:1  sda  iscsi  [mounted on /srv]" in shown
-    assert shown[-1] == "/dev/sg1: no permission; be root"
+    assert shown[-2:] == ["refused", "/dev/sg1: no permission; be root"]
+
+
+def test_tree_of_what_a_daemon_serves(use: Use, capsys: pytest.CaptureFixture[str]) -> None:
+    """The daemon is told once, not for each of its disks."""
+    model = disk()
+    host = FakeHost().add(model, model)
+    host.users = dict.fromkeys(("sda", "sdb"), "served by mpio-fuse at /mnt/a (pid 7)")
+    use(host)
+    shown = lines(capsys)
+    assert shown[1] == "in use on this host: served by mpio-fuse at /mnt/a (pid 7)"
+    assert len(shown) == 4
 
 
 def test_nothing_there(use: Use, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,5 +1,8 @@
 """Nodes become LUNs: grouping, contradictions, users, refusals, and that nothing is left open."""
 
+import errno
+from pathlib import Path
+
 import attrs
 import pytest
 import trio
@@ -7,13 +10,16 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from mpio_fuse.device.discovered import Discovery
 from mpio_fuse.device.discovery import CONCURRENT_NODES, NODE_TIMEOUT_S, discover
+from mpio_fuse.device.host import ThisHost
 from mpio_fuse.device.openers import open_device
 from mpio_fuse.device.sysfs import Attachment, SgNode
 from mpio_fuse.errors import MpioError, TransportError, TransportGone, UsageError
-from mpio_fuse.scsi.command import Completion, Status
+from mpio_fuse.scsi.command import Completion, HostStatus, Status
+from mpio_fuse.scsi.identity import Wwid, WwidKind
 from mpio_fuse.target.logical_unit import LogicalUnitModel
 from mpio_fuse.target.quirks import SCSI_DEBUG
 from tests.device.answering import AnsweringTransport, disk
+from tests.device.trees import Trees
 
 
 @attrs.define
@@ -23,6 +29,7 @@ class FakeHost:
     nodes: dict[str, SgNode] = attrs.Factory(dict)
     transports: dict[str, AnsweringTransport] = attrs.Factory(dict)
     users: dict[str, str] = attrs.Factory(dict)
+    daemons: dict[str, str] = attrs.Factory(dict)
     cannot_open: dict[str, MpioError] = attrs.Factory(dict)
     opening: int = 0
     most_opening: int = 0
@@ -41,6 +48,7 @@ class FakeHost:
                 device_type=kind,
                 block_device=f"sd{chr(ord('a') + number)}",
                 attachment=Attachment("iscsi"),
+                wwid=Wwid(WwidKind.NAA, model.state.identity.naa),
             )
         return self
 
@@ -51,6 +59,13 @@ class FakeHost:
         return self.nodes.get(device_node)
 
     async def in_use(self, block_device: str) -> str | None:
+        await trio.lowlevel.checkpoint()
+        return self.users.get(block_device) or self.daemons.get(block_device)
+
+    def all_nodes(self) -> dict[str, SgNode]:
+        return self.nodes
+
+    async def in_use_beside_daemons(self, block_device: str) -> str | None:
         await trio.lowlevel.checkpoint()
         return self.users.get(block_device)
 
@@ -270,6 +285,127 @@ async def test_nodes_of_one_disk_in_use_are_one_error() -> None:
         with pytest.raises(MpioError, match=r": /dev/sg0, /dev/sg1: in use on this host") as error:
             found.raise_for_named()
     assert str(error.value).count("mounted on /srv") == 1
+
+
+async def test_a_disk_in_use_that_nobody_named_keeps_its_lun_out() -> None:
+    model = disk()
+    host = FakeHost().add(model, model, disk("2"))
+    host.users["sdb"] = "mounted on /srv"
+    async with await host.discover("/dev/sg0", "/dev/sg2") as found:
+        assert list(shown(found).values()) == [["/dev/sg2"]]
+        assert list(refusals(found)) == ["/dev/sg0"]
+        with pytest.raises(
+            MpioError, match="/dev/sg0: in use on this host: sdb is mounted on /srv"
+        ):
+            found.raise_for_unusable()
+        (busy,) = found.in_use
+        nodes = [(node.device_node, node.in_use) for node in busy.underpaths]
+        assert nodes == [("/dev/sg0", None), ("/dev/sg1", "mounted on /srv")]
+        assert host.open_transports == ["/dev/sg2"]
+    assert host.transports["/dev/sg1"].sent == []
+
+
+async def test_this_host_s_disks_are_known_by_sysfs_alone(tmp_path: Path) -> None:
+    """The mounted disk's sg node was not named, and is not even there below /dev."""
+    trees, naa = Trees(tmp_path), disk().state.identity.naa
+    for number in (0, 1):
+        above = f"platform/host{number}/session{number}/target{number}:0:0"
+        name = f"sd{'ab'[number]}"
+        device = trees.scsi_device(
+            f"sg{number}", above, f"{number}:0:0:1", disk=name, number=f"8:{16 * number}"
+        )
+        trees.page_83(device, naa)
+    trees.file("proc/self/mountinfo", "30 1 8:16 / /srv rw - ext4 /dev/sdb rw")
+
+    @attrs.frozen
+    class TreeHost(ThisHost):
+        def node(self, device_node: str) -> SgNode | None:
+            return self.all_nodes().get(device_node)  # a fake tree has no character devices
+
+    named = str(trees.roots.dev / "sg0")
+    transport = AnsweringTransport(disk(), named)
+
+    async def open_named(_device: str) -> AnsweringTransport:
+        await trio.lowlevel.checkpoint()
+        return transport
+
+    host = TreeHost(trees.roots)
+    async with await discover([named], open_transport=open_named, host=host) as found:
+        assert found.luns == ()
+        assert "in use on this host: sdb is mounted on /srv" in refusals(found)[named]
+    assert transport.is_closed
+
+
+async def test_a_disk_in_use_that_does_not_answer_keeps_its_lun_out() -> None:
+    model = disk()
+    host = FakeHost().add(model, model)
+    host.users["sdb"] = "mounted on /srv"
+    host.cannot_open["/dev/sg1"] = TransportError("no answer")
+    async with await host.discover("/dev/sg0", "/dev/sg1") as found:
+        assert found.luns == ()
+
+
+async def test_another_daemon_s_claim_counts_where_it_was_named_only() -> None:
+    model = disk()
+    host = FakeHost().add(model, model, model)
+    host.daemons = {"sdb": "served by mpio-fuse at /mnt/b (pid 7)"}
+    host.daemons["sdc"] = host.daemons["sdb"]
+    async with await host.discover("/dev/sg0") as found:
+        assert list(shown(found).values()) == [["/dev/sg0"]]
+    async with await host.discover("/dev/sg1", "/dev/sg2") as found:
+        assert found.luns == ()
+        assert found.in_use[0].in_use == "served by mpio-fuse at /mnt/b (pid 7)"
+        assert len(found.errors) == 1
+
+
+UNREACHABLE = Completion(host_status=HostStatus.NO_CONNECT)
+
+
+async def test_a_named_node_that_does_not_answer_is_forgiven_when_another_leads_to_a_lun() -> None:
+    model = disk()
+    host = FakeHost().add(model, model)
+    host.transports["/dev/sg0"].replies["INQUIRY"] = [UNREACHABLE]
+    async with await host.discover("/dev/sg0", "/dev/sg1") as found:
+        found.raise_for_unusable()
+        assert list(shown(found).values()) == [["/dev/sg1"]]
+        assert ["INQUIRY: host status 0x01 NO_CONNECT" in str(one) for one in found.errors] == [
+            True
+        ]
+        with pytest.raises(MpioError, match=r"^/dev/sg0: INQUIRY: host status"):
+            found.raise_for_named()
+    async with await host.discover("/dev/sg0") as found:
+        with pytest.raises(MpioError, match=r"^/dev/sg0: INQUIRY: host status"):
+            found.raise_for_unusable()
+
+
+@pytest.mark.parametrize("command", ["REPORT CAPABILITIES", "READ CAPACITY"])
+async def test_a_node_that_stops_answering_half_way_is_forgiven(command: str) -> None:
+    model = disk()
+    host = FakeHost().add(model, model)
+    host.transports["/dev/sg0"].replies = {"READ KEYS": [UNREACHABLE], command: [UNREACHABLE]}
+    async with await host.discover("/dev/sg0", "/dev/sg1") as found:
+        found.raise_for_unusable()
+        assert list(shown(found).values()) == [["/dev/sg1"]]
+
+
+@pytest.mark.parametrize(
+    ("error_type", "number"),
+    [
+        (TransportGone, errno.ENOENT), (TransportError, errno.EACCES), (TransportError, errno.EBUSY),
+        (UsageError, errno.EINVAL),
+    ],
+)  # fmt: skip
+async def test_a_named_node_that_is_none_is_not_forgiven(
+    error_type: type[MpioError], number: int
+) -> None:
+    host = FakeHost().add(disk(), disk("2"))
+    error = error_type("not to be had", underpath="/dev/sg0")
+    error.errno = number
+    host.cannot_open["/dev/sg0"] = error
+    async with await host.discover("/dev/sg0", "/dev/sg1") as found:
+        assert len(found.luns) == 1
+        with pytest.raises(MpioError, match=r"^/dev/sg0: not to be had$"):
+            found.raise_for_unusable()
 
 
 async def test_a_disk_in_use_is_asked_for_its_name_only() -> None:

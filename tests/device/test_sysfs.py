@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from mpio_fuse.device.sysfs import Attachment, SgNode, Sysfs
+from mpio_fuse.scsi.identity import Wwid, WwidKind
 from tests.device.trees import Trees
 
 
@@ -54,6 +55,28 @@ def test_iscsi_portal(trees: Trees, address: str, port: str, portal: str | None)
     node = sysfs_of(trees).sg_node("sg0")
     assert node is not None
     assert node.attachment.ends.get("portal") == portal
+
+
+NAA = bytes.fromhex("60014050000000150000000000000001")
+
+
+def test_the_kernel_s_copy_of_the_identity(trees: Trees) -> None:
+    device = trees.scsi_device("sg0", "platform/host2/session1/target2:0:0", "2:0:0:1")
+    trees.page_83(device, NAA)
+    node = sysfs_of(trees).sg_node("sg0")
+    assert node is not None
+    assert node.wwid == Wwid(WwidKind.NAA, NAA)
+
+
+@pytest.mark.parametrize(
+    "page", [b"", b"\0\x83\0", b"\0\x83\xff\xff", b"\0\x83\0\0", b"\0\x80\0\0"]
+)
+def test_a_copy_that_tells_no_identity(trees: Trees, page: bytes) -> None:
+    device = trees.scsi_device("sg0", "platform/host2/session1/target2:0:0", "2:0:0:1")
+    (trees.root / device / "vpd_pg83").write_bytes(page)
+    node = sysfs_of(trees).sg_node("sg0")
+    assert node is not None
+    assert node.wwid is None
 
 
 def test_fibre_channel(trees: Trees) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mpio_fuse.device.users import find_opener, find_user
+from mpio_fuse.device.users import Opener, find_openers, find_user
 from tests.device.trees import Trees
 
 
@@ -74,14 +74,29 @@ def test_backing_a_loop_device(trees: Trees) -> None:
 
 
 def test_a_program(trees: Trees) -> None:
-    trees.file("proc/77/comm", "qemu")
-    (trees.root / "proc/77/fd").mkdir()
-    (trees.root / "proc/77/fd/5").symlink_to(trees.roots.dev / "sda")
-    assert find_opener("sda", trees.roots) == "qemu (pid 77)"
-    assert find_opener("sdb", trees.roots) is None
+    trees.opener(77, "qemu", "sda", ["qemu"])
+    assert [str(one) for one in find_openers("sda", trees.roots)] == ["qemu (pid 77)"]
+    assert find_openers("sdb", trees.roots) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "is_daemon"),
+    [
+        (["/usr/bin/python", "-m", "mpio_fuse.cli.main", "mount", "/mnt/a"], True),
+        (["/usr/bin/python", "/usr/bin/mpio-fuse", "mount", "/mnt/a", "--foreground"], True),
+        (["/usr/bin/python", "/usr/bin/mpio-fuse", "discover"], False),
+        (["vi", "mount", "notes", "mpio-fuse"], False),
+        (["qemu"], False),
+    ],
+)
+def test_a_daemon_is_known_by_its_command_line(
+    trees: Trees, words: list[str], *, is_daemon: bool
+) -> None:
+    trees.opener(77, "python", "sda", words)
+    assert find_openers("sda", trees.roots) == [Opener(77, "python", is_daemon)]
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     trees = Trees(tmp_path)
     assert find_user("sda", trees.roots) is None
-    assert find_opener("sda", trees.roots) is None
+    assert find_openers("sda", trees.roots) == []

@@ -31,7 +31,14 @@ class Trees:
         place.symlink_to(Path("../" * path.count("/")) / target)
 
     def scsi_device(
-        self, sg: str, above: str, address: str, *, disk: str | None = None, kind: str = "0"
+        self,
+        sg: str,
+        above: str,
+        address: str,
+        *,
+        disk: str | None = None,
+        kind: str = "0",
+        number: str = "8:0",
     ) -> str:
         """One SCSI device below ``sys/devices/<above>``; returns its directory."""
         device = f"sys/devices/{above}/{address}"
@@ -42,7 +49,7 @@ class Trees:
         self.link(f"{device}/scsi_generic/{sg}/device", device)
         self.link(f"sys/class/scsi_generic/{sg}", f"{device}/scsi_generic/{sg}")
         if disk:
-            self.disk(disk, f"{device}/block/{disk}", "8:0")
+            self.disk(disk, f"{device}/block/{disk}", number)
         return device
 
     def disk(self, name: str, directory: str | None = None, number: str = "8:0") -> None:
@@ -51,6 +58,19 @@ class Trees:
         self.file(f"{directory}/dev", number)
         self.link(f"sys/class/block/{name}", directory)
         self.file(f"dev/{name}", "")
+
+    def opener(self, pid: int, name: str, disk: str, words: list[str]) -> None:
+        """A process that has the disk open, with the words of its command line."""
+        self.file(f"proc/{pid}/comm", name)
+        (self.root / f"proc/{pid}/cmdline").write_text("".join(f"{word}\0" for word in words))
+        (self.root / f"proc/{pid}/fd").mkdir()
+        (self.root / f"proc/{pid}/fd/5").symlink_to(self.roots.dev / disk)
+
+    def page_83(self, device: str, naa: bytes) -> None:
+        """The kernel's copy of VPD page 0x83 of a device that `scsi_device` gave."""
+        designator = bytes((1, 3, 0, len(naa))) + naa
+        page = bytes((0, 0x83, 0, len(designator))) + designator
+        (self.root / device / "vpd_pg83").write_bytes(page)
 
     def partition(self, disk: str, name: str, number: str) -> None:
         """A partition of a disk made before."""

@@ -109,6 +109,62 @@ def test_a_lun_on_a_disk_in_use_is_refused_by_name(a: Host) -> None:
     assert "mounted on" in refused.stderr
 
 
+def test_a_disk_in_use_that_was_not_named_keeps_its_lun_out(a: Host) -> None:
+    """A file system is mounted over one node; the other node, alone, reaches the same blocks."""
+    disk, other = a.lab.blocks("a")[0], a.nodes[1]
+    a.run(f"mkfs.ext4 -q {disk}; mkdir -p /tmp/used; mount {disk} /tmp/used").check()
+    try:
+        refused = a.mount(other)
+        assert refused.status == 1
+        used = f"{other}: in use on this host: {disk.removeprefix('/dev/')} is mounted on /tmp/used"
+        assert used in _line(refused)
+    finally:
+        a.run("umount /tmp/used").check()
+    a.mount(other).check()
+
+
+def test_another_host_s_daemon_on_nodes_that_were_not_named_is_no_user(a: Host, b: Host) -> None:
+    a.mount(a.nodes[0]).check()
+    b.mount().check()
+    a.unmount().check()
+    a.mount(a.nodes[1]).check()
+
+
+def test_a_lun_that_a_daemon_serves_is_told_once_with_its_mountpoint(a: Host) -> None:
+    a.mount().check()
+    refused = a.run(f"mkdir /tmp/second; mpio-fuse mount /tmp/second --key 0xa {' '.join(a.nodes)}")
+    assert refused.status == 1
+    assert _line(refused).count(f"served by mpio-fuse at {a.root} (pid ") == 1
+
+
+def test_a_named_node_that_is_offline_is_left_out(a: Host) -> None:
+    offline, other = a.nodes
+    state = f"/sys/class/scsi_generic/{offline.removeprefix('/dev/')}/device/state"
+    a.run(f"echo offline > {state}").check()
+    try:
+        mounted = a.mount()
+        assert mounted.status == 0
+        assert f"warning: left out: {offline}: " in _line(mounted)
+        assert [one["device"] for one in a.lun()["underpaths"]] == [other]
+        a.unmount().check()
+        alone = a.mount(offline)
+        assert alone.status == 1
+        assert _line(alone).startswith(f"mpio-fuse: {offline}: ")
+    finally:
+        a.run(f"echo running > {state}").check()
+
+
+def test_a_disk_without_persistent_reservations_is_refused_in_one_line(a: Host) -> None:
+    a.run("modprobe scsi_debug max_luns=1").check()
+    try:
+        node = a.run("lsscsi -g | awk '/scsi_debug/ {print $NF}'").check().stdout.strip()
+        refused = a.mount(node)
+        assert refused.status == 1
+        assert "has no persistent reservations, which is what this program needs" in _line(refused)
+    finally:
+        a.run("rmmod scsi_debug").check()
+
+
 @pytest.mark.parametrize(
     ("node", "words"),
     [
