@@ -52,7 +52,8 @@ def _clear(place: Path, end: control.Endpoint) -> None:
     _say(f"{place}: the daemon had crashed; cleared what it left{log}")
     _say(
         f"{place}: its registrations, and a reservation it had, stay at the array; "
-        "to take them back, mount the same LUNs with the same key once more and unmount them"
+        "to take them back, mount the same LUNs with the same key once more, "
+        "'mpio-fuse release' those that status shows as kept, and unmount"
     )
 
 

@@ -184,7 +184,7 @@ def test_a_killed_daemons_leftovers_are_cleared_by_unmount(terminal: Terminal) -
     cleared, left = terminal.said()[1].splitlines()
     assert "the daemon had crashed; cleared what it left; its log is" in cleared
     assert "its registrations, and a reservation it had, stay at the array; to take them" in left
-    assert "mount the same LUNs with the same key once more and unmount them" in left
+    assert "mount the same LUNs with the same key once more, 'mpio-fuse release' those" in left
     _drop_logs()
     assert terminal.run("unmount", terminal.root) == 1
     assert "not mounted by mpio-fuse" in terminal.said()[1]
