@@ -129,7 +129,7 @@ class PseudoDevice:
         self._grant: Grant | None = None
         self._owes_release = False
         self._stays_out = False
-        """Fenced, and nobody here has opened the device since: its underpaths are not registered again by themselves."""
+        """Fenced, and not opened since: its underpaths are not registered again by themselves."""
         self._retention: Retention | None = None
         self._clock = clock
         self._geometry: Geometry | None = None
@@ -292,7 +292,11 @@ class PseudoDevice:
         """Figure 6: what is still open is closed, the registrations are taken back, the transports closed.
 
         A retained reservation stays, and with it the registrations: taking back the holder's would release it.
+
+        Raises:
+            MpioError: something of ours is left at the array; all else is done.
         """
+        left = ""
         with trio.CancelScope(shield=True):
             for handle in list(self._handles):
                 await handle.aclose()
@@ -302,13 +306,28 @@ class PseudoDevice:
                 if self._is_retaining:
                     self._log.info("reservation retained")
                 elif self._owes_release:
-                    self._log.warning(
-                        "reservation left at the array", cause="it could not be released"
-                    )
+                    left = "the reservation could not be released"
                 else:
-                    await Runner(self._registrar).run(unregister(reserved=False))
+                    left = await self._unregister()
             for underpath in self.underpaths:
                 await underpath.transport.aclose()
+        if left:
+            what = f"left at the array: {left}"
+            hint = "mount and unmount it again once its underpaths answer"
+            raise MpioError(what, lun=self.name, hint=hint)
+
+    async def _unregister(self) -> str:
+        """Figure 6; what of ours the array still has, in words."""
+        had_registrations = any(one.registered for one in self.underpaths)
+        await Runner(self._registrar).run(unregister(reserved=False))
+        if not had_registrations:
+            return ""
+        try:
+            state = await self._registrar.read_state()
+        except NoUsableUnderpath:
+            return f"no underpath answers, so key {self.settings.key} may still be registered"
+        left = state.keys.count(self.settings.key)
+        return f"key {self.settings.key} is still registered, {left} times" if left else ""
 
     async def readmit(self, underpath: Underpath) -> bool:
         """Register an underpath that answers again, if it may be; whether it carries data now.

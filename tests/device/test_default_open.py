@@ -4,7 +4,7 @@ import errno
 
 import pytest
 
-from mpio_fuse.errors import NoUsableUnderpath, OpenRefused
+from mpio_fuse.errors import MpioError, NoUsableUnderpath, OpenRefused
 from mpio_fuse.scsi.command import Status
 from mpio_fuse.scsi.opcodes import OpCode
 from mpio_fuse.scsi.sense import Sense, SenseKey, encode_sense
@@ -103,6 +103,17 @@ async def test_unmounting_takes_every_registration_back() -> None:
     host = await world.host("a")
     await host.device.remove()
     assert world.keys == []
+
+
+@pytest.mark.expects_log("unregister failed")
+async def test_unmounting_says_what_it_had_to_leave_at_the_array() -> None:
+    world = World()
+    host = await world.host("a")
+    for link in host.links:
+        link.go_down()
+    with pytest.raises(MpioError, match="left at the array: no underpath answers"):
+        await host.device.remove()
+    assert world.keys == [KEYS["a"]] * 2
 
 
 async def test_unmounting_with_an_open_file_flushes_and_releases_first() -> None:
