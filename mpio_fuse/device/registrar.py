@@ -125,10 +125,30 @@ class Registrar:
             )
 
     async def unregister_all(self) -> None:
-        """Take back all registrations, the holder's last: with it would go a reservation of type 6."""
-        for underpath in sorted(self._registered(), key=lambda one: one is self.reserved):
+        """Take back all registrations, the holder's last: with it would go a reservation of type 6.
+
+        Those of underpaths that cannot speak any more are preempted by the last one that can.
+        """
+        registered = sorted(self._registered(), key=lambda one: one is self.reserved)
+        for underpath in registered[:-1]:
             await self.unregister(underpath)
+        for last in registered[-1:]:
+            await self._preempt_leftovers(last)
+            if last.registered:
+                await self.unregister(last)
         self.reserved = None
+
+    async def _preempt_leftovers(self, last: Underpath) -> None:
+        """Remove registrations of our key that no underpath of ours can take back."""
+        try:
+            state = await self.read_state()
+            if state.keys.count(self.key) > 1:
+                await self._issue(last, pr_out.preempt(self.key, self.key, TYPE))
+                state = await self.read_state()
+                # Without a holder some targets remove the sender's own registration too.
+                last.registered = self.key in state.keys
+        except NoUsableUnderpath as error:
+            self._log.info("leftovers unknown", cause=str(error))
 
     # -- the reservation
 

@@ -9,7 +9,7 @@ from mpio_fuse.scsi.command import Status
 from mpio_fuse.scsi.opcodes import OpCode
 from mpio_fuse.scsi.sense import Sense, SenseKey, encode_sense
 from mpio_fuse.target.logical_unit import LogicalUnitModel
-from mpio_fuse.target.quirks import TGT
+from mpio_fuse.target.quirks import LIO, SPC, TGT, Quirks
 from mpio_fuse.target.refusal import Ending
 from tests.device.world import KEYS, World, stamp
 
@@ -103,6 +103,21 @@ async def test_unmounting_takes_every_registration_back() -> None:
     host = await world.host("a")
     await host.device.remove()
     assert world.keys == []
+
+
+@pytest.mark.parametrize("quirks", [LIO, SPC, TGT], ids=["lio", "spc", "tgt"])
+@pytest.mark.expects_log("underpath down|barrier without abort")
+async def test_unmounting_takes_back_what_a_dead_underpath_cannot(quirks: Quirks) -> None:
+    world = World(LogicalUnitModel(quirks))
+    host = await world.host("a", underpaths=3)
+    await world.host("b")
+    handle = await host.device.open()
+    host.links[0].go_down()
+    for _ in range(3):
+        await handle.read(0, 4096)  # no barrier, which would have removed it
+    await handle.aclose()
+    await host.device.remove()
+    assert world.keys == [KEYS["b"]] * 2
 
 
 @pytest.mark.expects_log("unregister failed")
