@@ -3,7 +3,6 @@
 from collections.abc import Callable
 
 from mpio_fuse.scsi.opcodes import PrIn
-from mpio_fuse.scsi.pr_types import PrType, Scope
 from mpio_fuse.scsi.reservation_key import KEY_LENGTH_BYTES, ZERO_KEY
 from mpio_fuse.target.registrations import Registration, Registrations
 
@@ -41,7 +40,7 @@ def encode_reservation(state: Registrations) -> bytes:
     if state.holder is None or state.type is None:
         return _with_header(state, b"")
     key = ZERO_KEY if state.type.is_all_registrants else state.holder.key
-    return _with_header(state, key.raw + bytes(5) + _scope_and_type(state.type) + bytes(2))
+    return _with_header(state, key.raw + bytes(5) + bytes((state.held_as,)) + bytes(2))
 
 
 def encode_capabilities(state: Registrations) -> bytes:
@@ -66,15 +65,11 @@ def encode_full_status(state: Registrations) -> bytes:
 def _registrant(state: Registrations, one: Registration) -> bytes:
     holds = state.is_holder(one)
     flags = (_ALL_TG_PT if one.all_tg_pt else 0) | (_R_HOLDER if holds else 0)
-    kind = _scope_and_type(state.type) if holds and state.type is not None else b"\0"
+    kind = bytes((state.held_as if holds else 0,))
     port = 0 if one.all_tg_pt else one.nexus.target_port
     transport_id = one.nexus.transport_id.raw
     head = one.key.raw + bytes(4) + bytes((flags,)) + kind + bytes(4) + port.to_bytes(2, "big")
     return head + len(transport_id).to_bytes(4, "big") + transport_id
-
-
-def _scope_and_type(pr_type: PrType) -> bytes:
-    return bytes((Scope.LOGICAL_UNIT << 4 | pr_type,))
 
 
 def _with_header(state: Registrations, body: bytes) -> bytes:

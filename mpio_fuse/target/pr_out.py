@@ -29,7 +29,7 @@ def reserve(state: Registrations, nexus: Nexus, request: PrOutRequest) -> None:
     _check_scope(state, request)
     if state.type is None:
         state.hold(registration, pr_type)
-    elif not state.is_holder(registration) or pr_type != state.type:
+    elif not state.is_holder(registration) or request.scope_and_type != state.held_as:
         raise Refusal(RESERVATION_CONFLICT)
 
 
@@ -40,7 +40,7 @@ def release(state: Registrations, nexus: Nexus, request: PrOutRequest) -> None:
         return
     if request.key != registration.key:
         raise Refusal(RESERVATION_CONFLICT)
-    if (request.type, request.scope) != (state.type, Scope.LOGICAL_UNIT):
+    if request.scope_and_type != state.held_as:
         raise Refusal(state.quirks.release_of_another_type)
     released = state.type
     state.drop_reservation()

@@ -34,6 +34,11 @@ class PrOutRequest:
     transport_ids: tuple[TransportId, ...] = ()
 
     @property
+    def scope_and_type(self) -> int:
+        """Byte 2 of the CDB."""
+        return self.scope << 4 | self.type
+
+    @property
     def pr_type(self) -> PrType:
         """The TYPE field, for the actions that look at it.
 

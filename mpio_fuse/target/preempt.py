@@ -7,7 +7,7 @@ else's, and only registrations go, and TYPE and SCOPE are not looked at.
 
 import attrs
 
-from mpio_fuse.scsi.pr_types import Scope
+from mpio_fuse.scsi.pr_types import PrType, Scope
 from mpio_fuse.scsi.reservation_key import ReservationKey
 from mpio_fuse.scsi.sense_codes import RESERVATIONS_RELEASED
 from mpio_fuse.target.nexus import Nexus
@@ -33,16 +33,18 @@ def preempt(state: Registrations, nexus: Nexus, request: PrOutRequest) -> Preemp
     if issuer is None or issuer.key != request.key:
         raise Refusal(RESERVATION_CONFLICT)
     takes_over = _takes_over(state, request)
-    if takes_over or state.quirks.checks_type_on_preempt:
+    is_any_type = state.quirks.preempts_with_any_type
+    if state.quirks.checks_type_on_preempt or (takes_over and not is_any_type):
         _check_scope(state, request)
     victims = _victims(state, issuer, request, takes_over=takes_over)
-    before = state.type
+    before = state.held_as
     if takes_over:
-        state.hold(issuer, request.pr_type)
+        pr_type = _nearest_type(request) if is_any_type else request.pr_type
+        state.hold(issuer, pr_type, request.scope_and_type)
     for victim in victims:
         state.remove(victim)
     state.attend(victims, state.quirks.preempted, issuer=nexus)
-    if takes_over and before != state.type:
+    if takes_over and before != state.held_as:
         state.attend(state.registered, RESERVATIONS_RELEASED, issuer=nexus)
     state.next_generation()
     return Preempted(request.action_key, tuple(victims), takes_over)
@@ -51,6 +53,12 @@ def preempt(state: Registrations, nexus: Nexus, request: PrOutRequest) -> Preemp
 def _check_scope(state: Registrations, request: PrOutRequest) -> None:
     if request.scope != Scope.LOGICAL_UNIT:
         raise Refusal(state.quirks.invalid_scope)
+
+
+def _nearest_type(request: PrOutRequest) -> PrType:
+    """How a TYPE acts that is none."""
+    is_type = request.type in set(PrType)
+    return PrType(request.type) if is_type else PrType.EXCLUSIVE_ACCESS_REGISTRANTS_ONLY
 
 
 def _takes_over(state: Registrations, request: PrOutRequest) -> bool:

@@ -133,6 +133,10 @@ class Quirks:
     checks_type_on_preempt: bool = False
     """TYPE and SCOPE must be right also where PREEMPT takes no reservation over (SPC-4 ignores them there)."""
 
+    preempts_with_any_type: bool = False
+    """PREEMPT that takes a reservation over does so with any SCOPE and TYPE, and both are reported as they came; a TYPE
+    that is none acts as Exclusive Access - Registrants Only."""
+
     preempts_key_zero_of_nobody: bool = False
     """PREEMPT of key 0 without a reservation is GOOD and does nothing."""
 
@@ -258,6 +262,7 @@ TGT = Quirks(
     invalid_parameter=INVALID_FIELD,
     invalid_length=INVALID_FIELD,
     checks_key_on_reserve=False,
+    preempts_with_any_type=True,
     preempts_key_zero_of_nobody=True,
     generation_of_lost_holder=1,
     released=Released.TGT,

@@ -43,6 +43,11 @@ class Registrations:
     registered: list[Registration] = attrs.Factory(list)
     holder: Registration | None = None
     type: PrType | None = None
+    """By which the conflict table is asked."""
+
+    held_as: int = 0
+    """SCOPE and TYPE as they are reported; with `Quirks.preempts_with_any_type` not always those of ``type``."""
+
     generation: int = 0
     is_aptpl_active: bool = False
     _active_ports: set[Hashable] = attrs.Factory(set)
@@ -110,11 +115,13 @@ class Registrations:
         self.drop_reservation()
         return True
 
-    def hold(self, registration: Registration, pr_type: PrType) -> None:
+    def hold(self, registration: Registration, pr_type: PrType, held_as: int | None = None) -> None:
         self.holder, self.type = registration, pr_type
+        self.held_as = pr_type if held_as is None else held_as
 
     def drop_reservation(self) -> None:
         self.holder = self.type = None
+        self.held_as = 0
 
     def forget(self) -> None:
         """Remove everything: CLEAR, or a power loss without APTPL."""

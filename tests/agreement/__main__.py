@@ -5,8 +5,10 @@ import os
 import sys
 from pathlib import Path
 
-from tests.agreement.in_guest import compare_many
+from tests.agreement.in_guest import compare_many, sides
 from tests.agreement.run import Tally
+from tests.agreement.side import Side, play
+from tests.agreement.step import Step
 from tests.lab.fabric import FabricReport
 
 EXAMPLE = "scripts/lab run --fabric loop -- python -m tests.agreement --sequences 10000 --seed 1"
@@ -28,8 +30,22 @@ def make_parser() -> argparse.ArgumentParser:
         "--log-in-again", type=float, default=0.0, metavar="N",
         help="how many of a hundred steps end a session and begin another (iSCSI; default: none)",
     )  # fmt: skip
+    parser.add_argument(
+        "--steps", metavar="TEXT",
+        help="play these instead: 'A1 prout 6 0 0 0xa1; A1 lun-reset; A2 tur', see tests/target/replay.py",
+    )  # fmt: skip
     parser.add_argument("--tally", action="store_true", help="say how often each command ended how")
     return parser
+
+
+def tell(words: str, model: Side, real: Side) -> int:
+    """Play one sequence on both and say every answer; 1 when they differ anywhere."""
+    steps = [Step(*text.split(maxsplit=1)) for text in words.split(";") if text.strip()]
+    answers = list(zip(steps, play(real, steps), play(model, steps), strict=True))
+    for step, by_real, by_model in answers:
+        differs = "" if by_real == by_model else f"    the model: {by_model}"
+        say(f"{step} = {by_real}{differs}" if by_real else str(step))
+    return int(any(by_real != by_model for _, by_real, by_model in answers))
 
 
 def summary(tally: Tally, seed: int) -> str:
@@ -47,6 +63,9 @@ def main() -> int:
         say(f"not in a lab; for example: {EXAMPLE}")
         return 2
     report = FabricReport.from_json(Path(os.environ["LAB_FABRIC"]).read_text())
+    if options.steps:
+        with sides(report) as (model, real):
+            return tell(options.steps, model, real)
     numbers = range(options.first, options.first + options.sequences)
     tally = compare_many(
         report, seed=options.seed, numbers=numbers, say=say, sessions=options.log_in_again

@@ -1,6 +1,7 @@
 """Runs in the guest: the comparison on the fabric that is there."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 
 import attrs
 
@@ -13,6 +14,18 @@ from tests.agreement.targets import TARGETS
 from tests.lab.fabric import FabricReport
 
 
+@contextlib.contextmanager
+def sides(report: FabricReport) -> Iterator[tuple[ModelSide, RealSide]]:
+    """The model and the real target, with the fabric's nexuses."""
+    ends = ends_of(report)
+    quirks = TARGETS[report.fabric.kind].quirks
+    real = RealSide(ends, log_in_again)
+    try:
+        yield ModelSide(quirks, {who: end.nexus for who, end in ends.items()}), real
+    finally:
+        real.close()
+
+
 def compare_many(
     report: FabricReport,
     *,
@@ -22,12 +35,7 @@ def compare_many(
     sessions: float = 0.0,
 ) -> Tally:
     """Compare these sequences; ``sessions``: how many of a hundred steps are a login again."""
-    target = TARGETS[report.fabric.kind]
-    menu = attrs.evolve(target.menu, log_in_again=sessions)
-    ends = ends_of(report)
-    model = ModelSide(target.quirks, {who: end.nexus for who, end in ends.items()})
-    real = RealSide(ends, log_in_again)
-    try:
-        return run(model, real, list(ends), menu, seed=seed, numbers=numbers, say=say)
-    finally:
-        real.close()
+    menu = attrs.evolve(TARGETS[report.fabric.kind].menu, log_in_again=sessions)
+    names = list(ends_of(report))
+    with sides(report) as (model, real):
+        return run(model, real, names, menu, seed=seed, numbers=numbers, say=say)

@@ -53,6 +53,7 @@ def run(
     seed: int,
     numbers: range,
     say: Callable[[str], None],
+    enough: int = ENOUGH_KINDS,
 ) -> Tally:
     """Compare these sequences; each new kind of difference is shrunk and told, until there are enough."""
     tally = Tally()
@@ -68,7 +69,7 @@ def run(
         tally.sequences += 1
         if found is not None:
             _tell(model, real, found, tally, f"seed {seed}, sequence {number}", say)
-        if len(tally.kinds) >= ENOUGH_KINDS:
+        if len(tally.kinds) >= enough:
             break
     tally.seconds = time.monotonic() - begun_s
     return tally

@@ -22,11 +22,13 @@ def side(quirks: Quirks) -> ModelSide:
     return ModelSide(quirks, NEXUSES)
 
 
-def tally_of(wrong: Quirks, right: Quirks, sequences: int = WITHIN) -> tuple[Tally, list[str]]:
+def tally_of(
+    wrong: Quirks, right: Quirks, sequences: int = WITHIN, enough: int = 1
+) -> tuple[Tally, list[str]]:
     said: list[str] = []
     tally = run(
         side(wrong), side(right), list(NEXUSES), ON_LOOP,
-        seed=SEED, numbers=range(sequences), say=said.append,
+        seed=SEED, numbers=range(sequences), say=said.append, enough=enough,
     )  # fmt: skip
     return tally, said
 
@@ -67,7 +69,7 @@ def test_the_same_model_agrees_with_itself() -> None:
 
 
 def test_a_run_ends_when_it_has_seen_enough() -> None:
-    tally, said = tally_of(TGT, LIO, 10_000)
+    tally, said = tally_of(TGT, LIO, 10_000, ENOUGH_KINDS)
     assert len(said) == len(tally.kinds) == ENOUGH_KINDS
     assert tally.sequences < 1_000
 
@@ -90,6 +92,6 @@ def test_what_only_new_sessions_show_is_caught() -> None:
     wrong = attrs.evolve(LIO, attentions_without_isid=False, conflicts_without_isid=False)
     tally = run(
         side(wrong), side(LIO), list(NEXUSES), menu,
-        seed=SEED, numbers=range(WITHIN), say=lambda _text: None,
+        seed=SEED, numbers=range(WITHIN), say=lambda _text: None, enough=1,
     )  # fmt: skip
     assert tally.kinds
