@@ -413,7 +413,7 @@ class PseudoDevice:
         else:
             return
         if users:
-            await self._registrar.unregister_all()
+            await self._registrar.unregister_all(is_key_ours_alone=False)
             raise OpenRefused(
                 f"key {self.settings.key} is registered by {' and '.join(sorted(users))}",
                 errno.EIO,

@@ -124,25 +124,31 @@ class Registrar:
                 "unregister failed", underpath=underpath.name, answer=describe(completion)
             )
 
-    async def unregister_all(self) -> None:
+    async def unregister_all(self, *, is_key_ours_alone: bool = True) -> None:
         """Take back all registrations, the holder's last: with it would go a reservation of type 6.
 
-        Those of underpaths that cannot speak any more are preempted by the last one that can.
+        Those of underpaths that cannot speak any more are preempted by the last one that can, unless
+        the key is known to be another host's as well.
         """
+        silent = sum(not one.registered for one in self.underpaths)
         registered = sorted(self._registered(), key=lambda one: one is self.reserved)
         for underpath in registered[:-1]:
             await self.unregister(underpath)
         for last in registered[-1:]:
-            await self._preempt_leftovers(last)
+            if is_key_ours_alone and silent:
+                await self._preempt_leftovers(last, silent)
             if last.registered:
                 await self.unregister(last)
         self.reserved = None
 
-    async def _preempt_leftovers(self, last: Underpath) -> None:
-        """Remove registrations of our key that no underpath of ours can take back."""
+    async def _preempt_leftovers(self, last: Underpath, silent: int) -> None:
+        """Remove registrations of our key that no underpath of ours can take back.
+
+        Only as many as our ``silent`` underpaths can have left: more are somebody else's doing.
+        """
         try:
             state = await self.read_state()
-            if state.keys.count(self.key) > 1:
+            if 0 < state.keys.count(self.key) - 1 <= silent:
                 await self._issue(last, pr_out.preempt(self.key, self.key, TYPE))
                 state = await self.read_state()
                 # Without a holder some targets remove the sender's own registration too.

@@ -240,6 +240,22 @@ async def test_a_key_that_another_host_uses_is_refused() -> None:
     await handle.write(0, stamp("still mine"))
 
 
+async def test_refusing_a_shared_key_takes_nothing_from_the_other_host() -> None:
+    """With an underpath of ours silent, the other host's registration looks like one that it left."""
+    world = World()
+    a = await world.host("a", underpaths=1)
+    handle = await a.device.open()
+    keys = dict(KEYS)
+    try:
+        KEYS["b"] = KEYS["a"]
+        with pytest.raises(OpenRefused, match=r"iqn\.host-a and"):
+            await world.host("b", is_down=(2,))
+    finally:
+        KEYS.update(keys)
+    assert world.keys == [KEYS["a"]]
+    await handle.write(0, stamp("still mine"))
+
+
 async def test_a_key_that_another_host_takes_into_use_later_is_refused_at_the_open() -> None:
     world = World()
     a = await world.host("a", standby="unregistered")

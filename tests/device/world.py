@@ -39,8 +39,10 @@ class World:
         self.model = model or LogicalUnitModel()
         self._witness = Nexus("iqn.witness", 9)
 
-    async def host(self, name: str, underpaths: int = 2, **settings: object) -> Host:
-        """A host that has found the disk and registered."""
+    async def host(
+        self, name: str, underpaths: int = 2, is_down: tuple[int, ...] = (), **settings: object
+    ) -> Host:
+        """A host that has found the disk and registered; ``is_down``: ports it cannot reach."""
         transports = [
             SimulatedTransport(self.model, Nexus(f"iqn.host-{name}", port), name=f"{name}{port}")
             for port in range(1, underpaths + 1)
@@ -51,6 +53,8 @@ class World:
             transports,
             Settings(key=KEYS[name], **settings),  # type: ignore[arg-type]  # by keyword, checked by attrs
         )
+        for port in is_down:
+            transports[port - 1].link.go_down()
         host = Host(name, device, [one.link for one in transports], transports)
         await device.configure()
         self.model.log.clear()
