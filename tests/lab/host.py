@@ -65,3 +65,9 @@ def witness(lab: Lab, what: str) -> str:
     return (
         lab.run(f"sg_turs {node} > /dev/null 2>&1; sg_persist -n --in {what} {node}").check().stdout
     )
+
+
+def keys_seen(lab: Lab) -> list[str]:
+    """The registered keys, as the witness prints each on a line of its own."""
+    lines = [line.strip() for line in witness(lab, "--read-keys").splitlines()]
+    return [line for line in lines if line.startswith("0x")]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.lab.host import Host, witness
+from tests.lab.host import Host, keys_seen, witness
 from tests.lab.job import Result
 from tests.lab.lab import Lab
 
@@ -58,7 +58,7 @@ def test_an_open_file_shuts_the_other_host_out_until_it_is_closed(a: Host, b: Ho
 
 def test_unmount_leaves_no_registration(a: Host) -> None:
     a.mount().check()
-    assert "0xa" in witness(a.lab, "--read-keys")
+    assert "0xa" in keys_seen(a.lab)
     a.run(f"head -c 1 $LUN; mpio-fuse unmount {a.root}").check()
     assert "NO registered reservation keys" in witness(a.lab, "--read-keys")
 
