@@ -22,12 +22,13 @@ not reuse the buffers of a cancelled command.
 Commands that it left in flight are stranded from then on, and ``stranded`` counts them until the layers below give
 them back.
 
-*Reset.*  `reset_logical_unit` is the one task management function: LOGICAL UNIT RESET (SAM-5), never escalated to a target,
-bus or host reset, which would hit the other logical units' users too.  Believed only when the target confirmed it: then every
-command of every nexus that the logical unit had accepted before is over, whatever its sender is told, and a SCSI-2
-reservation is gone; registrations and a persistent reservation stay, and every nexus gets a unit attention (29/03).  The
-commands under way here end as they end, each through its own `execute`.  One reset at a time goes over one transport: later
-ones wait.  A cancelled one may still happen, and is ``stranded`` until the layers below say how it ended.
+*Reset.* `reset_logical_unit` is the one task management function: LOGICAL UNIT RESET (SAM-5), never escalated to a
+target, bus or host reset, which would hit the users of other logical units too. Believed only when the target
+confirmed it: then every command of every nexus that the logical unit had accepted before is over, whatever its sender
+is told, and a SCSI-2 reservation is gone; registrations and a persistent reservation stay; every nexus gets a unit
+attention (29/03). The commands under way here end as they end, each through its own `execute`. One reset at a time
+goes over one transport: later ones wait. A cancelled one may still happen, and is ``stranded`` until the layers below
+say how it ended.
 
 *Refused commands.*  A command that nobody could send (`mpio_fuse.transport.data_phase`) raises `UsageError`; one that
 the layers below refuse for a reason that is not the device's raises `TransportError`.  Nothing was sent then.
