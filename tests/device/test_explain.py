@@ -19,6 +19,7 @@ from mpio_fuse.scsi.pr_types import PrType
 from mpio_fuse.target.logical_unit import LogicalUnitModel
 from mpio_fuse.target.quirks import LIO, TGT, Quirks
 from tests.device.world import KEYS, Host, World
+from tests.open_table import states
 
 NO_RESERVE = OpenOption.NO_RESERVE
 RETAIN = OpenOption.RETAIN_RESERVATION
@@ -28,84 +29,59 @@ OPTIONS = (
     OpenOption.DEFAULT, NO_RESERVE, RETAIN, SINGLE, FORCED, FORCED | RETAIN, FORCED | SINGLE, RETAIN | SINGLE,
 )  # fmt: skip
 
-State = Callable[[World, Host, Host], Awaitable[object]]
 
-
-async def _free(world: World, a: Host, b: Host) -> None:
-    pass
-
-
-async def _ours(world: World, a: Host, b: Host) -> None:
-    await a.device.open()
-
-
-async def _ours_single(world: World, a: Host, b: Host) -> None:
+async def ours_single(a: Host, b: Host) -> None:
     await a.device.open(SINGLE)
 
 
-async def _open_without_reservation(world: World, a: Host, b: Host) -> None:
+async def open_without_reservation(a: Host, b: Host) -> None:
     await a.device.open(NO_RESERVE)
 
 
-async def _ours_retained(world: World, a: Host, b: Host) -> None:
-    await (await a.device.open(RETAIN)).aclose()
-
-
-async def _ours_by_a_dead_underpath(world: World, a: Host, b: Host) -> None:
-    await _ours_retained(world, a, b)
-    a.links[0].go_down()
-
-
-async def _ours_from_before(world: World, a: Host, b: Host) -> None:
+async def ours_from_before(a: Host, b: Host) -> None:
     """Over the second nexus, and nobody remembers that."""
     a.links[0].go_down()
-    await _ours_retained(world, a, b)
+    await states.ours_retained(a, b)
     a.links[0].come_up()
     old = a.device
     a.device = PseudoDevice(old.logical_unit, a.transports, old.settings)
     await a.device.configure()
 
 
-async def _theirs(world: World, a: Host, b: Host) -> None:
-    await b.device.open()
+async def theirs_retained(a: Host, b: Host) -> None:
+    await states.ours_retained(b, a)
 
 
-async def _theirs_and_dead(world: World, a: Host, b: Host) -> None:
-    await b.device.open()
-    for link in b.links:
-        link.go_down()
-
-
-async def _theirs_retained(world: World, a: Host, b: Host) -> None:
-    await _ours_retained(world, b, a)
-
-
-async def _theirs_of_all_registrants(world: World, a: Host, b: Host) -> None:
+async def theirs_of_all_registrants(a: Host, b: Host) -> None:
     command = pr_out.reserve(KEYS["b"], PrType.EXCLUSIVE_ACCESS_ALL_REGISTRANTS)
     await b.transports[0].execute(command)
 
 
-async def _taken_while_open(world: World, a: Host, b: Host) -> None:
+async def taken_while_open(a: Host, b: Host) -> None:
     await a.device.open()
     await b.device.open(FORCED)
 
 
-async def _one_dead_underpath(world: World, a: Host, b: Host) -> None:
+async def one_dead_underpath(a: Host, b: Host) -> None:
     a.links[0].go_down()
 
 
-async def _no_underpath(world: World, a: Host, b: Host) -> None:
+async def no_underpath(a: Host, b: Host) -> None:
     for link in a.links:
         link.go_down()
 
 
+State = Callable[[Host, Host], Awaitable[None]]
+
 STATES: dict[str, State] = {
-    state.__name__.strip("_"): state
-    for state in (
-        _free, _ours, _ours_single, _open_without_reservation, _ours_retained, _ours_by_a_dead_underpath,
-        _ours_from_before, _theirs, _theirs_and_dead, _theirs_retained, _theirs_of_all_registrants, _taken_while_open,
-        _one_dead_underpath, _no_underpath,
-    )
+    **states.STATES,
+    **{
+        state.__name__.replace("_", " "): state
+        for state in (
+            ours_single, open_without_reservation, ours_from_before, theirs_retained, theirs_of_all_registrants,
+            taken_while_open, one_dead_underpath, no_underpath,
+        )
+    },
 }  # fmt: skip
 
 
@@ -153,7 +129,7 @@ async def test_the_open_does_what_was_told(state: str, options: OpenOption, stan
     world = World()
     a, b = await world.host("a", standby=standby), await world.host("b")
     with capture_logs():
-        await STATES[state](world, a, b)
+        await STATES[state](a, b)
     told = await _explained(world, a, options)
     before = Counter(world.keys)
     with capture_logs():  # warnings of being fenced and cut short are the devices' tests' matter
@@ -166,13 +142,13 @@ async def test_the_open_does_what_was_told(state: str, options: OpenOption, stan
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-@pytest.mark.parametrize("state", ["free", "ours", "ours_retained", "theirs", "theirs_and_dead"])
+@pytest.mark.parametrize("state", states.STATES)
 async def test_the_open_does_what_was_told_over_one_underpath(
     state: str, options: OpenOption
 ) -> None:
     world = World()
     a, b = await world.host("a", underpaths=1), await world.host("b")
-    await STATES[state](world, a, b)
+    await STATES[state](a, b)
     told = await _explained(world, a, options)
     answered = await _really(a, options)
     assert _changes_told(told) == _changes_sent(world, a)

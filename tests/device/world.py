@@ -2,6 +2,7 @@
 
 import attrs
 
+from mpio_fuse.device.persistent_ownership import PersistentOwnership
 from mpio_fuse.device.probe import probe
 from mpio_fuse.device.pseudo_device import PseudoDevice
 from mpio_fuse.device.settings import Settings
@@ -30,6 +31,17 @@ class Host:
 
     def nexus(self, index: int) -> Nexus:
         return self.transports[index].nexus
+
+    async def cut(self, index: int) -> None:
+        """Pull one cable."""
+        self.links[index].go_down()
+
+
+def ownership_of(host: Host) -> PersistentOwnership:
+    """What speaks for the host's device with an array that has persistent reservations."""
+    ownership = host.device._ownership  # noqa: SLF001 - tests look behind the device's back here alone
+    assert isinstance(ownership, PersistentOwnership)
+    return ownership
 
 
 class World:
@@ -69,6 +81,11 @@ class World:
     def keys(self) -> list[ReservationKey]:
         """All registrations."""
         return list(pr_in.decode_keys(self._ask(pr_in.read_keys().cdb)).keys)
+
+    @property
+    def registrants(self) -> tuple[pr_in.Registrant, ...]:
+        """All registrations with their nexuses, where the array tells."""
+        return pr_in.decode_full_status(self._ask(pr_in.read_full_status().cdb)).registrants
 
     def sent(self, host: Host) -> list[str]:
         """The commands of that host that the array ended, as ``a1 RESERVE``, in order."""
