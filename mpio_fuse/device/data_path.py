@@ -27,6 +27,7 @@ import trio
 
 from mpio_fuse.device.extents import Extent, covering, is_aligned, pieces
 from mpio_fuse.device.gate import Gate
+from mpio_fuse.device.geometry import Geometry
 from mpio_fuse.device.grant import Grant
 from mpio_fuse.device.range_lock import RangeLock
 from mpio_fuse.device.selector import Selector
@@ -63,23 +64,6 @@ _SUSPICIOUS = {
 _ELSEWHERE = {Verdict.RETRY_ELSEWHERE, Verdict.STANDBY, Verdict.NOT_READY, Verdict.UNKNOWN}
 
 Buffer = bytes | bytearray | memoryview
-
-
-@attrs.frozen
-class Geometry:
-    """What shapes a command: the medium, and the largest transfer that device and transports take.
-
-    ``has_fua``: the logical unit takes the FUA bit; without it a durable write is followed by a flush.
-    """
-
-    block_size_bytes: int
-    blocks: int
-    max_transfer_blocks: int
-    has_fua: bool = False
-
-    @property
-    def size_bytes(self) -> int:
-        return self.block_size_bytes * self.blocks
 
 
 class Recovery(Protocol):

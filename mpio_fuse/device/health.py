@@ -46,10 +46,6 @@ async def _check(device: PseudoDevice, underpath: Underpath) -> None:
 async def _refresh(device: PseudoDevice) -> None:
     """A device that is not used learns nothing from I/O, so it is looked at now and then."""
     try:
-        if device.is_open:
-            await device.look()
-        else:
-            await device.finish_release()
-            await device.read_state()
+        await device.look()
     except MpioError as error:
         log.info("reservation not readable", lun=device.name, cause=str(error))

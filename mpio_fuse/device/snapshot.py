@@ -2,7 +2,7 @@
 
 import attrs
 
-from mpio_fuse.device.registrar import Registrar, ReserveState
+from mpio_fuse.device.registrar import ReserveState
 from mpio_fuse.device.retention import Retention
 from mpio_fuse.device.underpath import Counters, Underpath
 from mpio_fuse.scsi.reservation_key import ReservationKey
@@ -60,13 +60,13 @@ def reservation_snapshot(state: ReserveState | None, key: ReservationKey) -> Res
     return ReservationSnapshot(owner, held.holder, held.type.title)
 
 
-def underpath_snapshot(underpath: Underpath, registrar: Registrar) -> UnderpathSnapshot:
+def underpath_snapshot(underpath: Underpath, *, is_holder: bool) -> UnderpathSnapshot:
     """One underpath in words and numbers; the counters are a copy."""
     return UnderpathSnapshot(
         name=underpath.name,
         state=underpath.state.value,
         registered=underpath.registered,
-        is_holder=registrar.reserved is underpath,
+        is_holder=is_holder,
         in_flight=underpath.in_flight,
         stranded=underpath.transport.stranded,
         counters=attrs.evolve(underpath.counters),

@@ -1,6 +1,7 @@
 """One underpath: a nexus to the logical unit, its transport, and what we know of it."""
 
 import enum
+from collections.abc import Iterable
 
 import attrs
 
@@ -83,3 +84,8 @@ class Underpath:
     def is_usable(self) -> bool:
         """Whether data commands may be sent here: never before the registration is known good."""
         return self.registered and self.state is UnderpathState.UP and self.suspicion is None
+
+
+def failures_of(underpaths: Iterable[Underpath]) -> str:
+    """What each of them said last, for one line of an error."""
+    return "; ".join(f"{one.name}: {one.last_failure}" for one in underpaths if one.last_failure)

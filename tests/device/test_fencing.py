@@ -183,9 +183,8 @@ async def test_a_unit_attention_that_a_control_command_met_is_not_forgotten() ->
     host = await world.host("a")
     handle = await host.device.open()
     world.model.power_loss()
-    await (
-        host.device.read_state()
-    )  # meets 29/xx on one underpath, and is answered "nobody holds it"
+    with pytest.raises(Fenced):
+        await host.device.look()  # meets 29/xx on one underpath, and is answered "nobody holds it"
     with pytest.raises(Fenced):
         await handle.write(0, stamp("unprotected"))
     assert not [one for one in world.model.medium.history if one.kind is Kind.WRITE]

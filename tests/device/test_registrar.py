@@ -1,7 +1,7 @@
 """What the registrar believes when an answer was lost."""
 
 from mpio_fuse.scsi.opcodes import OpCode, PrOut
-from tests.device.world import KEYS, World
+from tests.device.world import KEYS, World, ownership_of
 
 
 async def test_a_lost_preempt_of_our_own_key_is_not_believed() -> None:
@@ -10,7 +10,7 @@ async def test_a_lost_preempt_of_our_own_key_is_not_believed() -> None:
     host = await world.host("a")
     await host.device.open()
     first, _ = host.device.underpaths
-    registrar = host.device._registrar  # noqa: SLF001 - the one place that speaks
+    registrar = ownership_of(host).registrar
     host.links[0].go_down()
     assert not await registrar.move_to(first)
     assert not first.registered

@@ -8,7 +8,7 @@ from mpio_fuse.device.pseudo_device import PseudoDevice
 from mpio_fuse.device.retention import Retention
 from mpio_fuse.errors import MpioError, OpenRefused
 from mpio_fuse.reserve.fig07_decision import OpenOption
-from tests.device.world import KEYS, Host, World
+from tests.device.world import KEYS, Host, World, ownership_of
 
 RETAIN = OpenOption.RETAIN_RESERVATION
 NOON_S = 1_700_000_000.0
@@ -27,7 +27,7 @@ async def test_it_is_told_since_when_it_is_retained() -> None:
     world = World()
     host = await world.host("a")
     times_s = iter((1.0, 2.0))
-    host.device._clock = lambda: next(times_s)  # noqa: SLF001 - the world's clock
+    ownership_of(host)._clock = lambda: next(times_s)  # noqa: SLF001 - the world's clock
     first = await host.device.open(RETAIN)
     second = await host.device.open(RETAIN)
     await first.aclose()
@@ -66,7 +66,7 @@ async def test_a_device_that_another_host_holds_is_not_told_retained() -> None:
     a, b = await world.host("a"), await world.host("b")
     await (await a.device.open(RETAIN)).aclose()
     await b.device.open(OpenOption.FORCED_OPEN)
-    await a.device.read_state()
+    await a.device.look()
     assert a.device.snapshot().retention is None
     await a.device.remove()
     assert KEYS["a"] not in world.keys
