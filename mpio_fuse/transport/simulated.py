@@ -9,6 +9,10 @@ a transport failure, or by the timeout; giving back frees the slot and wakes the
 that: a command given back by the timeout still travels, and lands when it lands (a ghost).  It stops only where the
 target forgets it: an abort, a reset, a new session.
 
+A reset travels in the same way, one at a time.  What arrived before it is over; what arrives later, however early it
+was sent, is not.  Once it is confirmed the initiator ends its own commands that the target dropped; those of other
+nexuses end as the target tells them.
+
 Every decision is made synchronously between awaits.  No awaiting happens between taking a carriage from the queue and
 starting it, nor between a task's end and giving its carriage back; an await added there would break the order.
 """
@@ -19,12 +23,13 @@ from collections import deque
 import attrs
 import trio
 
-from mpio_fuse.errors import TransportGone
+from mpio_fuse.errors import TransportError, TransportGone
 from mpio_fuse.scsi.command import Command, Completion, HostStatus
 from mpio_fuse.target.logical_unit import LogicalUnitModel
 from mpio_fuse.target.nexus import Nexus
 from mpio_fuse.target.task import Answer, Task
 from mpio_fuse.transport.data_phase import data_phase_of
+from mpio_fuse.transport.reset_lane import ResetLane
 from mpio_fuse.transport.simulated_link import Fault, Link, Loss
 
 MAXIMUM_TRANSFER_BYTES = 1 << 20
@@ -47,8 +52,24 @@ class _Carriage:
     caller: trio.Event = attrs.Factory(trio.Event)
     """Wakes the caller: when it is given back, or the transport is gone."""
 
+    task: Task | None = None
+    """What it is at the target, once it arrived there."""
+
     completion: Completion | None = None
     is_abandoned: bool = False
+
+
+@attrs.define(eq=False)
+class _Reset:
+    """A reset under way.  ``problem`` None: confirmed."""
+
+    nexus: Nexus
+    ended: trio.Event = attrs.Factory(trio.Event)
+    problem: str | None = "nobody answered"
+
+    def end(self, problem: str | None) -> None:
+        self.problem = problem
+        self.ended.set()
 
 
 class SimulatedTransport:
@@ -72,6 +93,7 @@ class SimulatedTransport:
         self._max_in_flight = max_in_flight
         self._queue: deque[_Carriage] = deque()
         self._under_way: list[_Carriage] = []
+        self._resets = ResetLane(self._carry_reset, self._gone)
         self._is_gone = False
         self._is_starting = False
         model.attach(nexus)
@@ -90,7 +112,8 @@ class SimulatedTransport:
 
     @property
     def stranded(self) -> int:
-        return sum(carriage.is_abandoned for carriage in self._under_way)
+        commands = sum(carriage.is_abandoned for carriage in self._under_way)
+        return commands + self._resets.stranded
 
     async def execute(self, command: Command) -> Completion:
         await trio.lowlevel.checkpoint_if_cancelled()
@@ -109,6 +132,12 @@ class SimulatedTransport:
             raise self._gone()
         return carriage.completion
 
+    async def reset_logical_unit(self) -> None:
+        await trio.lowlevel.checkpoint_if_cancelled()
+        if self._is_gone:
+            raise self._gone()
+        await self._resets.reset()
+
     async def aclose(self) -> None:
         self.vanish()
         await trio.lowlevel.checkpoint()
@@ -123,6 +152,7 @@ class SimulatedTransport:
         for carriage in waiting:
             carriage.is_abandoned = True
             carriage.caller.set()
+        self._resets.end()
 
     def log_in_again(self, isid: str | None = None) -> Nexus:
         """A new session takes the place of this one, and the old one's commands die with it."""
@@ -210,6 +240,7 @@ class SimulatedTransport:
         if self._is_interrupted(carriage):
             return None
         task = self.model.arrive(carriage.nexus, carriage.command.cdb, carriage.data_out)
+        carriage.task = task
         await self._in_flight(task)
         answer = task.perform()
         await _sleep(self.link.answer_s)
@@ -225,11 +256,59 @@ class SimulatedTransport:
             await ended.wait()
 
     def _is_interrupted(self, carriage: _Carriage) -> bool:
-        """The link went down, or the session ended, while the command was between the two sides."""
-        if not self.link.is_down and carriage.nexus == self.nexus:
+        """Whether the command was lost between the two sides; gives it back then."""
+        if not self._is_cut(carriage.nexus):
             return False
         self._give_back(carriage, Completion(host_status=self.link.interrupted_as))
         return True
+
+    def _is_cut(self, nexus: Nexus) -> bool:
+        """The link is down, or the session has ended."""
+        return self.link.is_down or nexus != self.nexus
+
+    async def _carry_reset(self) -> None:
+        """Wait for the end of a reset, as long as the link does; one that comes later takes effect all the same."""
+        if self.link.is_down or not self.link.takes_resets:
+            raise self._unconfirmed("the link is down" if self.link.is_down else "not supported")
+        reset, fault = _Reset(self.nexus), self.link.fault_of_reset()
+        after_s = None if fault is None else fault.after_s
+        if after_s is None:
+            after_s = self.link.reset_timeout_s if self.link.times_out else math.inf
+        trio.lowlevel.spawn_system_task(self._reset_travels, reset, fault)
+        with trio.move_on_after(after_s):
+            await reset.ended.wait()
+        if reset.problem is not None:
+            raise self._unconfirmed(reset.problem)
+
+    async def _reset_travels(self, reset: _Reset, fault: Fault | None) -> None:
+        if fault is not None and fault.loss is Loss.COMMAND:
+            return
+        await _sleep(self.link.arrival_s)
+        if self._is_cut(reset.nexus):
+            reset.end("the link went down")
+            return
+        dropped = self._in_target()
+        self.model.lun_reset(reset.nexus)
+        if fault is not None:
+            return
+        await _sleep(self.link.reset_s + self.link.answer_s)
+        if self._is_cut(reset.nexus):
+            reset.end("the link went down")
+            return
+        for carriage in dropped:
+            self._give_back(carriage, Completion(host_status=self.link.dropped_as))
+        reset.end(None)
+
+    def _in_target(self) -> list[_Carriage]:
+        """The commands of this transport that the target works on."""
+        return [one for one in self._under_way if one.task is not None and one.task.is_in_flight]
+
+    def _unconfirmed(self, problem: str) -> TransportError:
+        return TransportError(
+            f"the reset of the logical unit was not confirmed: {problem}",
+            underpath=self.name,
+            hint="try it over another underpath",
+        )
 
 
 async def _sleep(seconds: float) -> None:

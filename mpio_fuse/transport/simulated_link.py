@@ -2,7 +2,7 @@
 
 A command travels three stages: to the target (``arrival_s``), in flight there (``execution_s``), and its answer back
 (``answer_s``).  Faults apply to the commands sent after they were set; a link that goes down catches those under way at
-their next stage.
+their next stage.  A reset travels as a command does, takes ``reset_s`` there, and has faults of its own.
 """
 
 import enum
@@ -30,9 +30,10 @@ def any_command(_command: Command) -> bool:
 
 @attrs.define
 class Fault:
-    """The next ``count`` commands that match lose something; None: all of them.
+    """The next ``count`` commands that match, or resets, lose something; None: all of them.
 
-    ``host_status`` is what the initiator is told and ``after_s`` when; None: at the command's own timeout.
+    ``host_status`` is what the initiator is told and ``after_s`` when; None: at the command's own timeout, or
+    the link's for resets.
     """
 
     loss: Loss
@@ -43,7 +44,11 @@ class Fault:
 
     def strikes(self, command: Command) -> bool:
         """Whether this command is struck; counts it."""
-        if self.count == 0 or not self.matches(command):
+        return self.matches(command) and self.strikes_next()
+
+    def strikes_next(self) -> bool:
+        """Whether it strikes once more, whatever that is; counts it."""
+        if self.count == 0:
             return False
         if self.count is not None:
             self.count -= 1
@@ -52,11 +57,17 @@ class Fault:
 
 @attrs.define(eq=False)
 class Link:
-    """One underpath's cable.  ``times_out`` False: what is lost, or late, is never given back (a hung command)."""
+    """One underpath's cable.
+
+    ``times_out`` False: what is lost, or late, is never given back (a hung command, or reset).
+    """
 
     arrival_s: float = 0.0
     execution_s: float = 0.0
     answer_s: float = 0.0
+    reset_s: float = 0.0
+    """How long the target takes from a reset to its confirmation; LIO: until the commands it aborts are done."""
+
     is_down: bool = False
     times_out: bool = True
     refused_as: int = HostStatus.NO_CONNECT
@@ -65,7 +76,17 @@ class Link:
     interrupted_as: int = HostStatus.TRANSPORT_DISRUPTED
     """What a command ends with that was under way when the link went down."""
 
+    dropped_as: int = HostStatus.ERROR
+    """What the initiator ends its own commands with that its reset made the target drop, which tells nobody of them."""
+
+    takes_resets: bool = True
+    """False: refused at once, as by a driver or a target that has no such function."""
+
+    reset_timeout_s: float = 30.0
+    """How long the layers below wait for a reset to be confirmed; open-iscsi's lu_reset_timeout."""
+
     faults: list[Fault] = attrs.Factory(list)
+    reset_faults: list[Fault] = attrs.Factory(list)
 
     @property
     def is_instant(self) -> bool:
@@ -96,6 +117,18 @@ class Link:
         self.faults.append(fault)
         return fault
 
+    def lose_resets(self, count: int | None = 1, after_s: float | None = None) -> Fault:
+        """The next resets never arrive."""
+        fault = Fault(Loss.COMMAND, count=count, after_s=after_s)
+        self.reset_faults.append(fault)
+        return fault
+
+    def lose_confirmations(self, count: int | None = 1, after_s: float | None = None) -> Fault:
+        """The next resets take effect, and nobody is told."""
+        fault = Fault(Loss.ANSWER, count=count, after_s=after_s)
+        self.reset_faults.append(fault)
+        return fault
+
     def go_down(self) -> None:
         """Pull the cable."""
         self.is_down = True
@@ -107,9 +140,14 @@ class Link:
     def heal(self) -> None:
         """No fault and no delay any more."""
         self.faults.clear()
+        self.reset_faults.clear()
         self.is_down = False
-        self.arrival_s = self.execution_s = self.answer_s = 0.0
+        self.arrival_s = self.execution_s = self.answer_s = self.reset_s = 0.0
 
     def fault_of(self, command: Command) -> Fault | None:
         """The fault that strikes this command, if any; asked once for each."""
         return next((fault for fault in self.faults if fault.strikes(command)), None)
+
+    def fault_of_reset(self) -> Fault | None:
+        """The fault that strikes the next reset, if any; asked once for each."""
+        return next((fault for fault in self.reset_faults if fault.strikes_next()), None)

@@ -18,7 +18,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from mpio_fuse.errors import TransportGone, UsageError
+from mpio_fuse.errors import TransportError, TransportGone, UsageError
 from mpio_fuse.scsi.block import read, synchronize_cache, write
 from mpio_fuse.scsi.command import Command, Completion, HostStatus, Status, received
 from mpio_fuse.scsi.inquiry import inquiry
@@ -77,6 +77,17 @@ class UnitAttentionBench(Bench, Protocol):
     """A bench that can establish a unit attention condition on this nexus."""
 
     async def establish_unit_attention(self) -> None: ...
+
+
+class HeldResetBench(Bench, Protocol):
+    """A bench that can keep resets from being answered."""
+
+    resets: int
+    """How many have gone out of the transport."""
+
+    def held_resets(self) -> AbstractAsyncContextManager[None]:
+        """While it is entered, no reset is confirmed; on leaving, those that went out are."""
+        ...
 
 
 def stamp(lba: int, length_bytes: int) -> bytes:
@@ -300,6 +311,143 @@ class TransportConformance:
             await transport.execute(test_unit_ready())
 
 
+class ResetConformance:
+    """LOGICAL UNIT RESET of a target that has it."""
+
+    async def test_after_a_reset_the_target_says_so(self, bench: Bench) -> None:
+        await self._reset(bench)
+        completion = await bench.transport.execute(test_unit_ready())
+        assert completion.status == Status.CHECK_CONDITION
+        assert (completion.sense[2] & 0x0F, completion.sense[12]) == (0x06, 0x29)
+        assert (await bench.transport.execute(test_unit_ready())).is_good
+
+    async def test_what_was_written_stays(self, bench: Bench) -> None:
+        await write_stamps(bench, 1)
+        await self._reset(bench)
+        await bench.transport.execute(test_unit_ready())
+        assert await read_block(bench, FIRST_LBA) == stamp(FIRST_LBA, bench.block_size_bytes)
+
+    async def test_resets_follow_each_other(self, bench: Bench) -> None:
+        with trio.fail_after(HANG_S):
+            async with trio.open_nursery() as nursery:
+                for _ in range(3):
+                    nursery.start_soon(bench.transport.reset_logical_unit)
+        assert bench.transport.stranded == 0
+
+    async def test_a_reset_cancelled_before_it_is_sent_never_is(self, bench: Bench) -> None:
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await bench.transport.reset_logical_unit()
+        assert scope.cancelled_caught
+        assert bench.transport.stranded == 0
+        assert (await bench.transport.execute(test_unit_ready())).is_good
+
+    async def test_closed_it_resets_nothing(self, bench: Bench) -> None:
+        transport = await bench.reopen()
+        await transport.aclose()
+        with pytest.raises(TransportGone, match=transport.name):
+            await transport.reset_logical_unit()
+        assert (await bench.transport.execute(test_unit_ready())).is_good
+
+    async def _reset(self, bench: Bench) -> None:
+        with trio.fail_after(HANG_S):
+            await bench.transport.reset_logical_unit()
+
+
+class SlowResetConformance:
+    """A reset while commands are in flight."""
+
+    async def test_commands_in_flight_end(self, bench: SlowBench) -> None:
+        async with bench.slow(), trio.open_nursery() as nursery:
+            count = bench.transport.max_in_flight
+            ends = started_reads(bench, nursery, count)
+            await wait_all_tasks_blocked()
+            with trio.fail_after(HANG_S):
+                await bench.transport.reset_logical_unit()
+        assert len(ends) == count
+        assert all(isinstance(end, Completion) for end in ends)
+        assert bench.transport.stranded == 0
+
+
+class HeldResetConformance:
+    """Waiting for a reset, and no longer waiting for it."""
+
+    async def test_the_second_waits_for_the_first(self, bench: HeldResetBench) -> None:
+        async with trio.open_nursery() as nursery:
+            async with bench.held_resets():
+                for _ in range(3):
+                    nursery.start_soon(bench.transport.reset_logical_unit)
+                await out(bench, 1)
+            await out(bench, 3)
+
+    async def test_commands_go_on_meanwhile(self, bench: HeldResetBench) -> None:
+        async with trio.open_nursery() as nursery, bench.held_resets():
+            nursery.start_soon(bench.transport.reset_logical_unit)
+            await out(bench, 1)
+            with trio.fail_after(HANG_S):
+                await bench.transport.execute(synchronize_cache())
+                await bench.transport.execute(test_unit_ready())
+
+    async def test_cancelled_it_is_stranded_until_it_ends(self, bench: HeldResetBench) -> None:
+        async with bench.held_resets():
+            await self._leave_resets_behind(bench)
+            assert bench.transport.stranded == 1
+        await none_stranded(bench.transport)
+
+    async def test_the_next_waits_for_a_stranded_one(self, bench: HeldResetBench) -> None:
+        async with trio.open_nursery() as nursery:
+            async with bench.held_resets():
+                await self._leave_resets_behind(bench)
+                nursery.start_soon(bench.transport.reset_logical_unit)
+                await out(bench, 1)
+            await out(bench, 2)
+
+    async def test_cancelled_while_it_waits_it_never_goes_out(self, bench: HeldResetBench) -> None:
+        async with bench.held_resets():
+            await self._leave_resets_behind(bench, 2)
+            assert bench.transport.stranded == 1
+        await none_stranded(bench.transport)
+        assert bench.resets == 1
+
+    async def test_closing_ends_the_one_under_way_and_the_one_that_waits(
+        self, bench: HeldResetBench
+    ) -> None:
+        ends: list[TransportError] = []
+
+        async def one() -> None:
+            with pytest.raises(TransportGone, match=bench.transport.name) as raised:
+                await bench.transport.reset_logical_unit()
+            ends.append(raised.value)
+
+        async with bench.held_resets():
+            with trio.fail_after(HANG_S):
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(one)
+                    nursery.start_soon(one)
+                    await out(bench, 1)
+                    await bench.transport.aclose()
+            assert len(ends) == 2
+            assert bench.transport.stranded == 1
+        await none_stranded(bench.transport)
+        assert bench.resets == 1
+
+    async def _leave_resets_behind(self, bench: HeldResetBench, count: int = 1) -> None:
+        async with trio.open_nursery() as nursery:
+            for _ in range(count):
+                nursery.start_soon(bench.transport.reset_logical_unit)
+            await out(bench, 1)
+            nursery.cancel_scope.cancel()
+
+
+async def out(bench: HeldResetBench, count: int) -> None:
+    """Wait until ``count`` resets have gone out, and no more."""
+    with trio.fail_after(HANG_S):
+        while bench.resets < count:  # noqa: ASYNC110 (they may go out in a thread, unannounced)
+            await trio.sleep(0.005)
+    await wait_all_tasks_blocked()
+    assert bench.resets == count
+
+
 class SlowConformance:
     """Cancelling and closing while commands are in flight."""
 
@@ -409,6 +557,13 @@ class VanishConformance:
                 await bench.transport.execute(command)
         assert bench.transport.stranded == 0
         await bench.transport.aclose()
+
+    async def test_gone_for_a_reset(self, bench: VanishBench) -> None:
+        await bench.vanish()
+        for _ in range(2):
+            with trio.fail_after(HANG_S), pytest.raises(TransportGone, match=bench.transport.name):
+                await bench.transport.reset_logical_unit()
+        assert bench.transport.stranded == 0
 
     async def test_commands_in_flight_end_when_it_vanishes(self, bench: VanishBench) -> None:
         """With a completion or with the error, but they end."""

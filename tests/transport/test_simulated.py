@@ -7,8 +7,8 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from mpio_fuse.errors import TransportGone
-from mpio_fuse.scsi import pr_in, pr_out
+from mpio_fuse.errors import TransportError, TransportGone
+from mpio_fuse.scsi import pr_in, pr_out, reserve6
 from mpio_fuse.scsi.block import read, write
 from mpio_fuse.scsi.command import Command, Completion, HostStatus, Status, received
 from mpio_fuse.scsi.pr_types import PrType
@@ -19,9 +19,12 @@ from mpio_fuse.target.nexus import Nexus
 from mpio_fuse.target.quirks import LIO, SPC, TGT, Quirks
 from mpio_fuse.transport.simulated import SimulatedTransport
 from tests.transport.conformance import (
+    HeldResetConformance,
     MediumErrorConformance,
     OfflineConformance,
+    ResetConformance,
     SlowConformance,
+    SlowResetConformance,
     TransportConformance,
     UnitAttentionConformance,
     VanishConformance,
@@ -38,13 +41,23 @@ KEY_B = ReservationKey.from_int(0xB1)
 TYPE = PrType.EXCLUSIVE_ACCESS_REGISTRANTS_ONLY
 
 
+class CountingModel(LogicalUnitModel):
+    """It counts the resets."""
+
+    resets = 0
+
+    def lun_reset(self, issuer: Nexus | None = None) -> None:
+        self.resets += 1
+        super().lun_reset(issuer)
+
+
 class SimulatedBench:
     """One nexus to a disk of 64 MiB."""
 
     bad_lba = BAD_LBA
 
     def __init__(self) -> None:
-        self.model = LogicalUnitModel()
+        self.model = CountingModel()
         self.transport = SimulatedTransport(self.model, HOST_A)
         self.block_size_bytes = BLOCK
         self.last_lba = self.model.medium.blocks - 1
@@ -56,6 +69,16 @@ class SimulatedBench:
     @asynccontextmanager
     async def slow(self) -> AsyncIterator[None]:
         self.transport.link.execution_s = 1.0
+        yield
+        self.transport.link.heal()
+
+    @property
+    def resets(self) -> int:
+        return self.model.resets
+
+    @asynccontextmanager
+    async def held_resets(self) -> AsyncIterator[None]:
+        self.transport.link.reset_s = 1.0
         yield
         self.transport.link.heal()
 
@@ -90,7 +113,10 @@ async def bench() -> SimulatedBench:
 
 class TestSimulated(
     TransportConformance,
+    ResetConformance,
     SlowConformance,
+    SlowResetConformance,
+    HeldResetConformance,
     OfflineConformance,
     VanishConformance,
     MediumErrorConformance,
@@ -313,3 +339,152 @@ async def test_what_waits_for_a_slot_goes_in_order() -> None:
             nursery.start_soon(transport.execute, a_write(lba=lba))
             await wait_all_tasks_blocked()
     assert [access.lba for access in model.medium.writes] == [0, 1, 2, 3, 4]
+
+
+async def host_a_writes(nursery: trio.Nursery, two: TwoHosts, ends: list[Completion]) -> None:
+    """A write of A that is in the target for an hour."""
+    two.a.link.execution_s = 3600.0
+
+    async def victim() -> None:
+        ends.append(await two.a.execute(a_write(7, timeout_s=7200)))
+
+    nursery.start_soon(victim)
+    await trio.sleep(1)
+
+
+async def pending(transport: SimulatedTransport) -> tuple[int, int] | None:
+    """The unit attention that waits here, which this takes away."""
+    completion = await transport.execute(test_unit_ready())
+    return None if completion.is_good else (completion.sense[12], completion.sense[13])
+
+
+@pytest.mark.parametrize(
+    ("quirks", "lands"), [(SPC, False), (LIO, True)], ids=["stopped", "waited for"]
+)
+async def test_a_reset_ends_what_another_host_has_in_flight(
+    nursery: trio.Nursery, quirks: Quirks, *, lands: bool
+) -> None:
+    """Measured on LIO: 29/03 on all nexuses, registrations and reservation kept."""
+    two, ends = await hosts(quirks), list[Completion]()
+    await clear_attentions(two.b)
+    await host_a_writes(nursery, two, ends)
+    await two.b.reset_logical_unit()
+    await wait_all_tasks_blocked()
+    assert [end.status for end in ends] == [Status.TASK_ABORTED]
+    two.a.link.heal()
+    assert [await pending(two.a), await pending(two.b)] == [(0x29, 0x03), (0x29, 0x03)]
+    assert two.model.persistent.holder is not None
+    assert two.model.persistent.holder.key == KEY_A
+    assert (await first_byte(two.b) == 7) == lands
+    await trio.sleep(7200)
+    assert (await first_byte(two.b) == 7) == lands
+
+
+async def test_ones_own_commands_end_with_the_confirmation(nursery: trio.Nursery) -> None:
+    """Nobody answers them; the initiator knows that nobody will."""
+    two, ends = await hosts(SPC), list[Completion]()
+    await host_a_writes(nursery, two, ends)
+    two.a.link.reset_s = 5.0
+    nursery.start_soon(two.a.reset_logical_unit)
+    await trio.sleep(4)
+    assert ends == []
+    await trio.sleep(2)
+    assert ends == [Completion(host_status=HostStatus.ERROR)]
+
+
+async def test_a_reset_whose_confirmation_is_lost_happened(nursery: trio.Nursery) -> None:
+    two, ends = await hosts(SPC), list[Completion]()
+    await host_a_writes(nursery, two, ends)
+    two.a.link.lose_confirmations()
+    began = trio.current_time()
+    with pytest.raises(TransportError, match=r"sim-a1: .*not confirmed: nobody answered; "):
+        await two.a.reset_logical_unit()
+    assert trio.current_time() == began + two.a.link.reset_timeout_s
+    assert two.model.pending_attentions(HOST_B) == ((0x29, 0x03),)
+    assert ends == [], "the initiator does not know that its command was dropped"
+    await trio.sleep(7200)
+    assert ends == [Completion(host_status=HostStatus.TIME_OUT)]
+
+
+async def test_a_lost_reset_takes_no_effect() -> None:
+    two = await hosts(SPC)
+    two.a.link.lose_resets(after_s=3.0)
+    began = trio.current_time()
+    with pytest.raises(TransportError, match="nobody answered"):
+        await two.a.reset_logical_unit()
+    assert trio.current_time() == began + 3.0
+    assert two.model.pending_attentions(HOST_B) == ()
+    await two.a.reset_logical_unit()
+    assert two.model.pending_attentions(HOST_B) == ((0x29, 0x03),)
+
+
+async def test_a_reset_that_is_refused() -> None:
+    two = await hosts(SPC)
+    two.a.link.takes_resets = False
+    with pytest.raises(TransportError, match="not supported"):
+        await two.a.reset_logical_unit()
+    two.a.link.takes_resets = True
+    two.a.link.go_down()
+    with pytest.raises(TransportError, match="the link is down"):
+        await two.a.reset_logical_unit()
+    assert two.model.pending_attentions(HOST_B) == ()
+
+
+@pytest.mark.parametrize(("cut_after_s", "happened"), [(1, False), (3, True)])
+async def test_a_link_that_goes_down_under_a_reset(
+    nursery: trio.Nursery, cut_after_s: float, *, happened: bool
+) -> None:
+    """On its way there it is lost, on its way back only the confirmation is."""
+    two = await hosts(SPC)
+    two.a.link.arrival_s = two.a.link.answer_s = 2.0
+    errors: list[TransportError] = []
+
+    async def one() -> None:
+        with pytest.raises(TransportError, match="the link went down") as raised:
+            await two.a.reset_logical_unit()
+        errors.append(raised.value)
+
+    nursery.start_soon(one)
+    await trio.sleep(cut_after_s)
+    two.a.link.go_down()
+    await trio.sleep(4)
+    assert len(errors) == 1
+    assert bool(two.model.pending_attentions(HOST_B)) == happened
+
+
+async def test_a_hung_reset_holds_up_the_next_for_ever() -> None:
+    two = await hosts(SPC)
+    two.a.link.times_out = False
+    two.a.link.lose_resets()
+    for _ in range(2):
+        with trio.move_on_after(3600) as scope:
+            await two.a.reset_logical_unit()
+        assert scope.cancelled_caught
+        assert two.a.stranded == 1
+    assert two.model.pending_attentions(HOST_B) == ()
+
+
+async def test_what_arrives_after_a_reset_is_not_over() -> None:
+    """Writes that an underpath still carries are none that the logical unit accepted (trap 1): one of them meets the
+    unit attention, the rest land.
+    """
+    two = await hosts(SPC)
+    two.a.link.arrival_s = 5.0
+    for fill in (1, 2):
+        given_up = await two.a.execute(a_write(fill, timeout_s=1.0))
+        assert given_up.host_status == HostStatus.TIME_OUT
+    await two.b.reset_logical_unit()
+    await clear_attentions(two.b)
+    await trio.sleep(10)
+    assert [access.data[0] for access in two.model.medium.writes] == [2]
+    assert await first_byte(two.b) == 2
+
+
+async def test_a_reset_ends_a_scsi_2_reservation() -> None:
+    model = LogicalUnitModel(SPC)
+    a, b = SimulatedTransport(model, HOST_A), SimulatedTransport(model, HOST_B)
+    assert (await a.execute(reserve6.reserve6())).is_good
+    assert (await b.execute(a_write())).status == Status.RESERVATION_CONFLICT
+    await b.reset_logical_unit()
+    await clear_attentions(b)
+    assert (await b.execute(a_write())).is_good
