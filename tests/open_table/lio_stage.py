@@ -44,12 +44,14 @@ class LioStage:
     async def witness(self) -> Registered:
         command = ["sg_persist", "-n", "--in", "--read-full-status", self.nodes[f"{WITNESS}1"]]
         said = subprocess.run(command, capture_output=True, text=True, check=True).stdout  # noqa: ASYNC221 - nothing else runs
-        found = {
-            f"{one.initiator.partition(',')[0][-1]}{one.target_port}": one.reservation_type
+        return Registered.of(
+            (
+                f"{one.initiator.partition(',')[0][-1]}{one.target_port}",
+                ReservationKey.from_int(one.key),
+                one.reservation_type,
+            )
             for one in parse_full_status(said)
-        }
-        holders = [name for name, held in found.items() if held is not None]
-        return Registered(tuple(sorted(found)), "".join(holders))
+        )
 
     async def clear(self) -> None:
         """No registration, no reservation, and no nexus with anything to be told."""

@@ -30,9 +30,11 @@ class ModelStage:
             (one.nexus.transport_id, one.nexus.target_port): name
             for name, one in self._transports.items()
         }
-        found = {
-            names[one.transport_id, one.relative_target_port]: one.is_holder  # type: ignore[index] # it tells whose
+        return Registered.of(
+            (
+                names[one.transport_id, one.relative_target_port],  # type: ignore[index] # it tells whose
+                one.key,
+                one.type.title if one.type else None,
+            )
             for one in self.world.registrants
-        }
-        holders = [name for name, is_holder in found.items() if is_holder]
-        return Registered(tuple(sorted(found)), "".join(holders))
+        )

@@ -1,7 +1,8 @@
 """Plays one line of the table: two hosts find the disk, bring the state about, and one of them opens it."""
 
 import errno
-from typing import Protocol
+from collections.abc import Iterable
+from typing import Protocol, Self
 
 import attrs
 from structlog.testing import capture_logs
@@ -11,6 +12,8 @@ from mpio_fuse.device.pseudo_device import PseudoDevice
 from mpio_fuse.device.settings import Settings
 from mpio_fuse.errors import MpioError
 from mpio_fuse.reserve.option_words import parse_options
+from mpio_fuse.reserve.situation import OUR_TYPE
+from mpio_fuse.scsi.reservation_key import ReservationKey
 from mpio_fuse.transport.contract import Transport
 from tests.device.world import KEYS
 from tests.open_table.recording import RecordingTransport, Sent, in_lines
@@ -24,6 +27,20 @@ class Registered:
 
     nexuses: tuple[str, ...]
     holder: str
+
+    @classmethod
+    def of(cls, found: Iterable[tuple[str, ReservationKey, str | None]]) -> Self:
+        """From each nexus with its key, and the reservation's type if it holds one; what is foreign is said."""
+        types = {
+            name if key == KEYS[name[0]] else f"{name} under {key}": held
+            for name, key, held in found
+        }
+        holders = [
+            name if held == OUR_TYPE.title else f"{name}, {held}"
+            for name, held in types.items()
+            if held is not None
+        ]
+        return cls(tuple(sorted(types)), "; ".join(holders))
 
 
 class Stage(Protocol):
@@ -67,16 +84,20 @@ async def _host(stage: Stage, name: str, underpaths: int) -> _Host:
 
 async def play(case: Case, stage: Stage) -> Row:
     """Bring the state about on a fresh stage, open, and tell what came of it."""
-    with capture_logs():  # of underpaths that go down: the devices' tests' matter
+    with (
+        capture_logs() as told
+    ):  # also of underpaths that go down, which is the devices' tests' matter
         a, b = [await _host(stage, name, case.underpaths) for name in KEYS]
         await STATES[case.state](a, b)
         a.log.clear()
+        told.clear()
         result = await _open(a.device, case.option)
     commands = in_lines(a.log)
     seen = await stage.witness()
     after = a.device.snapshot()
     return Row(
         case=case,
+        boxes=tuple(f"{one['box']} {one['outcome']}" for one in told if one["event"] == "box"),
         commands=commands,
         result=result,
         reserved=next((i for i, one in enumerate(after.underpaths) if one.is_holder), -1),

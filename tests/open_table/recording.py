@@ -6,15 +6,19 @@ from itertools import groupby
 import attrs
 
 from mpio_fuse.errors import TransportError
+from mpio_fuse.reserve.situation import OUR_TYPE
 from mpio_fuse.scsi.command import Command, Completion, Status
 from mpio_fuse.scsi.opcodes import OpCode, PrIn, PrOut
+from mpio_fuse.scsi.reservation_key import ReservationKey
 from mpio_fuse.scsi.verdict import is_answer_lost, sense_of
 from mpio_fuse.transport.contract import Transport
+from tests.device.world import KEYS
 
 SIDE_BY_SIDE = frozenset({"INQUIRY", "REGISTER_AND_IGNORE_EXISTING_KEY"})
 """What the device sends over all underpaths at once, so in no order."""
 
 NO_ANSWER = "no answer"
+HOST_OF = {key: name for name, key in KEYS.items()}
 
 
 @attrs.define
@@ -55,7 +59,7 @@ class RecordingTransport:
         return self.inner.stranded
 
     async def execute(self, command: Command) -> Completion:
-        sent = self._note(name_of(command.cdb))
+        sent = self._note(name_of(command))
         try:
             completion = await self.inner.execute(command)
         except TransportError:
@@ -81,14 +85,24 @@ class RecordingTransport:
         return sent
 
 
-def name_of(cdb: bytes) -> str:
-    """The command, or the service action of PERSISTENT RESERVE IN and OUT."""
-    operation = OpCode(cdb[0])
+def name_of(command: Command) -> str:
+    """The command, or the service action of PERSISTENT RESERVE IN and OUT, with whose key it preempts."""
+    operation = OpCode(command.cdb[0])
     if operation is OpCode.PERSISTENT_RESERVE_OUT:
-        return PrOut(cdb[1] & 0x1F).name
+        return _change(PrOut(command.cdb[1] & 0x1F), command)
     if operation is OpCode.PERSISTENT_RESERVE_IN:
-        return PrIn(cdb[1] & 0x1F).name
+        return PrIn(command.cdb[1] & 0x1F).name
     return operation.name
+
+
+def _change(action: PrOut, command: Command) -> str:
+    name = action.name
+    if action in {PrOut.PREEMPT, PrOut.PREEMPT_AND_ABORT}:
+        victim = ReservationKey(bytes(command.data_out[8:16]))
+        name += f" of {HOST_OF.get(victim, victim)}"
+    is_of_a_type = action in {PrOut.RESERVE, PrOut.RELEASE, PrOut.PREEMPT, PrOut.PREEMPT_AND_ABORT}
+    pr_type = command.cdb[2] & 0x0F
+    return f"{name} type {pr_type}" if is_of_a_type and pr_type != OUR_TYPE else name
 
 
 def answer_of(completion: Completion) -> str:

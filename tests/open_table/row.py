@@ -20,6 +20,7 @@ HEAD = """\
 # Written by `python -m tests.open_table.record` from the model, and then read line by line: a line that changes
 # is a change of behaviour.
 #
+# boxes       the boxes of the figure that ran, each with what it found
 # commands    what the open sent, in order: "over which underpaths: what".  Over several in one line it went side by
 #             side.  In parentheses: what came instead of GOOD.
 # result      "opened", or the errno and the line that the opener sees
@@ -47,6 +48,7 @@ class Row:
     """One line's answer; see `HEAD`."""
 
     case: Case
+    boxes: tuple[str, ...]
     commands: tuple[str, ...]
     result: str
     reserved: int
@@ -77,6 +79,7 @@ def _rows(document: dict[str, dict[str, dict[str, dict[str, object]]]]) -> Itera
     for state, by_count in document.items():
         for underpaths, by_option in by_count.items():
             for option, fields in by_option.items():
+                fields["boxes"] = tuple(fields["boxes"])  # type: ignore[arg-type]
                 fields["commands"] = tuple(fields["commands"])  # type: ignore[arg-type]
                 fields["registered"] = tuple(str(fields["registered"]).split())
                 yield Row(Case(state, int(underpaths), option), **fields)  # type: ignore[arg-type]
@@ -92,6 +95,7 @@ def _toml(row: Row) -> str:
     commands = "".join(f"  {json.dumps(one)},\n" for one in row.commands)
     return (
         f'\n["{case.state}".{case.underpaths}."{case.option}"]\n'
+        f"boxes = {json.dumps(row.boxes)}\n"
         f"commands = [\n{commands}]\n"
         f"result = {json.dumps(row.result)}\n"
         f"reserved = {row.reserved}\n"
