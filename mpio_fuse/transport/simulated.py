@@ -29,8 +29,8 @@ from mpio_fuse.target.logical_unit import LogicalUnitModel
 from mpio_fuse.target.nexus import Nexus
 from mpio_fuse.target.task import Answer, Task
 from mpio_fuse.transport.data_phase import data_phase_of
-from mpio_fuse.transport.reset_lane import ResetLane
 from mpio_fuse.transport.simulated_link import Fault, Link, Loss
+from mpio_fuse.transport.simulated_resets import ResetLane
 
 MAXIMUM_TRANSFER_BYTES = 1 << 20
 MAXIMUM_IN_FLIGHT = 16

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import threading
 from collections.abc import Sequence
 
 import attrs
@@ -12,6 +13,7 @@ from mpio_fuse.transport.sg.native import QUEUE_DEPTH, Answer, NodeFacts
 from mpio_fuse.transport.sg.node import OpenNode
 
 LUN = 5
+HANG_S = 30.0
 
 
 @attrs.frozen
@@ -39,6 +41,7 @@ class FakeDriver:
         self.held: dict[int, Sent] = {}
         self.refusals: list[int] = []
         self.read_errno = 0
+        self.answers_at_once = False
         self._ready: list[Answer] = []
         self._is_hung_up = False
 
@@ -52,6 +55,8 @@ class FakeDriver:
         command = Sent(slot, tag, cdb, memoryview(phase.data))
         self.sent.append(command)
         self.held[slot] = command
+        if self.answers_at_once:
+            self.answer(command)
         return command.pinned
 
     def harvest(self, room: int) -> Sequence[Answer]:
@@ -100,6 +105,24 @@ class FakeDriver:
 
     def close(self) -> None:
         self._far.close()
+
+
+class FakeReset:
+    """The reset ioctl, which ends while ``may_end`` is set, with ``errno`` or confirmed.  It runs in threads."""
+
+    def __init__(self) -> None:
+        self.may_end = threading.Event()
+        self.may_end.set()
+        self.errno = 0
+        self.sent = 0
+
+    def __call__(self, fd: int) -> None:
+        os.fstat(fd)
+        self.sent += 1
+        assert self.may_end.wait(HANG_S)
+        os.fstat(fd)
+        if self.errno:
+            raise OSError(self.errno, os.strerror(self.errno))
 
 
 class FakeNode:

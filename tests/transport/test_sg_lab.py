@@ -15,7 +15,9 @@ from tests.transport.conformance import (
     HANG_S,
     MediumErrorConformance,
     OfflineConformance,
+    ResetConformance,
     SlowConformance,
+    SlowResetConformance,
     TransportConformance,
     UnitAttentionConformance,
     VanishConformance,
@@ -56,7 +58,11 @@ async def stderr_of(program: str, bench: LioLoopBench) -> str:
 @pytest.mark.in_guest
 @pytest.mark.fabric(kind="loop", hosts=1, underpaths=1)
 class TestSgOnLio(
-    TransportConformance, OfflineConformance, VanishConformance, UnitAttentionConformance
+    TransportConformance,
+    ResetConformance,
+    OfflineConformance,
+    VanishConformance,
+    UnitAttentionConformance,
 ):
     @pytest.fixture
     async def bench(self) -> AsyncIterator[LioLoopBench]:
@@ -92,7 +98,9 @@ class TestSgOnLio(
 @pytest.mark.fabric(kind="scsi_debug", hosts=1, underpaths=1)
 class TestSgOnScsiDebug(
     TransportConformance,
+    ResetConformance,
     SlowConformance,
+    SlowResetConformance,
     OfflineConformance,
     VanishConformance,
     MediumErrorConformance,

@@ -13,8 +13,8 @@ from mpio_fuse.errors import TransportGone
 from mpio_fuse.scsi.command import Command, Completion, HostStatus
 from mpio_fuse.scsi.inquiry import inquiry
 from mpio_fuse.scsi.unit_ready import test_unit_ready
-from mpio_fuse.transport.data_phase import NO_DATA, DataPhase
-from mpio_fuse.transport.sg.pass_through import THREADS, Call, PassThroughLane
+from mpio_fuse.transport.data_phase import DataPhase
+from mpio_fuse.transport.sg.pass_through import THREADS, Call, PassThroughLane, TooLate
 from mpio_fuse.transport.sg.slots import Slots
 from mpio_fuse.transport.sg.transport import SgTransport
 from tests.transport.fake_driver import FakeNode
@@ -29,18 +29,26 @@ class HungLibrary:
         self.may_end = threading.Event()
         self.started = threading.Semaphore(0)
         self.cdbs: list[bytes] = []
+        self.resets = 0
         self.error = 0
 
     def run(self, fd: int, cdb: bytes, phase: DataPhase, timeout_s: float) -> Completion:
         del phase, timeout_s
-        os.fstat(fd)
         self.cdbs.append(cdb)
+        self._hang(fd)
+        return Completion()
+
+    def reset(self, fd: int) -> None:
+        self.resets += 1
+        self._hang(fd)
+
+    def _hang(self, fd: int) -> None:
+        os.fstat(fd)
         self.started.release()
         assert self.may_end.wait(HANG_S)
         os.fstat(fd)
         if self.error:
             raise OSError(self.error, os.strerror(self.error))
-        return Completion()
 
     async def wait_started(self, count: int) -> None:
         for _ in range(count):
@@ -63,7 +71,9 @@ def library() -> Iterator[HungLibrary]:
 
 @pytest.fixture
 async def transport(node: FakeNode, library: HungLibrary) -> AsyncIterator[SgTransport]:
-    transport = SgTransport("/dev/sg9", node.node, node.driver, Slots(100), library.run)
+    transport = SgTransport(
+        "/dev/sg9", node.node, node.driver, Slots(100), library.run, library.reset
+    )
     yield transport
     await transport.aclose()
 
@@ -176,13 +186,16 @@ async def test_what_a_thread_gets_too_late_is_not_sent(
 ) -> None:
     """A thread may begin after its call was cancelled, or after its descriptor was closed."""
     library.may_end.set()
-    lane = PassThroughLane(node.node.control_fd, lambda: TransportGone("closed"), library.run)
-    cancelled = Call(inquiry(), NO_DATA, abandoned=True)
-    assert lane.run_in_thread(cancelled) is None
-    assert lane.run_in_thread(Call(inquiry(), NO_DATA)) == Completion()
+    lane = PassThroughLane(
+        node.node.control_fd, lambda: TransportGone("closed"), library.run, library.reset
+    )
+    with pytest.raises(TooLate):
+        lane.run_in_thread(Call(library.reset, abandoned=True))
+    lane.run_in_thread(Call(library.reset))
     lane.end()
-    assert lane.run_in_thread(Call(inquiry(), NO_DATA)) is None
-    assert len(library.cdbs) == 1
+    with pytest.raises(TooLate):
+        lane.run_in_thread(Call(library.reset))
+    assert library.resets == 1
     os.close(node.node.queue_fd)
 
 

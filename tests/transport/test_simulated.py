@@ -465,9 +465,7 @@ async def test_a_hung_reset_holds_up_the_next_for_ever() -> None:
 
 
 async def test_what_arrives_after_a_reset_is_not_over() -> None:
-    """Writes that an underpath still carries are none that the logical unit accepted (trap 1): one of them meets the
-    unit attention, the rest land.
-    """
+    """Trap 1: of the writes that an underpath still carries one meets the unit attention, the rest land."""
     two = await hosts(SPC)
     two.a.link.arrival_s = 5.0
     for fill in (1, 2):

@@ -45,6 +45,7 @@ int mpio_harvest(int fd, struct mpio_completion *out, int room);
 int mpio_hung_up(int fd);
 int mpio_identify(int fd, struct mpio_node *out);
 int mpio_reserve_buffer(int fd, int wanted_bytes);
+int mpio_reset_logical_unit(int fd);
 int mpio_pass_through(int fd, const uint8_t *cdb, int cdb_bytes, int direction, uint8_t *data,
                       uint32_t data_bytes, int timeout_s, uint8_t *sense, struct mpio_completion *out);
 
@@ -71,9 +72,13 @@ SOURCE = r"""
 #define MPIO_QUEUE_DEPTH SG_MAX_QUEUE
 #define MPIO_SENSE_BYTES 252
 
-/* The C library's copy of the header does not have it; the kernel's does. */
+/* The C library's copy of the header does not have these two; the kernel's does. */
 #ifndef SG_FLAG_Q_AT_TAIL
 #define SG_FLAG_Q_AT_TAIL 0x10
+#endif
+
+#ifndef SG_SCSI_RESET_NO_ESCALATE
+#define SG_SCSI_RESET_NO_ESCALATE 0x100
 #endif
 
 struct mpio_completion {
@@ -183,6 +188,25 @@ static int mpio_reserve_buffer(int fd, int wanted_bytes)
     return granted;
 }
 
+/* A signal would end the wait with what was sent left on its way, its answer lost: so none is let in. */
+static void mpio_block_signals(sigset_t *before)
+{
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, before);
+}
+
+/* LOGICAL UNIT RESET and nothing beyond it; 0 or a negated errno.  The library has no call for it. */
+static int mpio_reset_logical_unit(int fd)
+{
+    sigset_t before;
+    int what = SG_SCSI_RESET_DEVICE | SG_SCSI_RESET_NO_ESCALATE;
+    mpio_block_signals(&before);
+    int result = ioctl(fd, SG_SCSI_RESET, &what) < 0 ? -errno : 0;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return result;
+}
+
 static int mpio_run_pt(struct sg_pt_base *pt, int timeout_s, struct mpio_completion *out)
 {
     int problem = do_scsi_pt(pt, -1, timeout_s, 0);
@@ -197,12 +221,11 @@ static int mpio_run_pt(struct sg_pt_base *pt, int timeout_s, struct mpio_complet
     return 0;
 }
 
-/* One command through the library's pass-through; 0 or a negated errno.  A signal would end the wait and
- * orphan a command that was sent, with its answer lost, so none is let in. */
+/* One command through the library's pass-through; 0 or a negated errno. */
 static int mpio_pass_through(int fd, const uint8_t *cdb, int cdb_bytes, int direction, uint8_t *data,
                              uint32_t data_bytes, int timeout_s, uint8_t *sense, struct mpio_completion *out)
 {
-    sigset_t all, before;
+    sigset_t before;
     struct sg_pt_base *pt = construct_scsi_pt_obj_with_fd(fd, 0);
     if (pt == NULL)
         return -ENOMEM;
@@ -214,8 +237,7 @@ static int mpio_pass_through(int fd, const uint8_t *cdb, int cdb_bytes, int dire
             set_scsi_pt_data_in(pt, data, data_bytes);
         else if (direction == SG_DXFER_TO_DEV)
             set_scsi_pt_data_out(pt, data, data_bytes);
-        sigfillset(&all);
-        pthread_sigmask(SIG_SETMASK, &all, &before);
+        mpio_block_signals(&before);
         result = mpio_run_pt(pt, timeout_s, out);
         pthread_sigmask(SIG_SETMASK, &before, NULL);
     }

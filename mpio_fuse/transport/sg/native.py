@@ -1,7 +1,7 @@
 """libsgutils2 and the sg driver behind typed Python: the only module that touches the cffi binding.
 
 Every failing call raises `OSError` with the kernel's errno, from one place (`_checked`).  Nothing here waits,
-except `pass_through`, which is meant for a worker thread.
+except `pass_through` and `reset_logical_unit`, which are meant for a worker thread.
 """
 
 import enum
@@ -169,6 +169,11 @@ def pass_through(fd: int, cdb: bytes, phase: DataPhase, timeout_s: float) -> Com
     )
     _checked(result, "pass-through")
     return _completion(raw, sense, phase.length_bytes)
+
+
+def reset_logical_unit(fd: int) -> None:
+    """Have the low level driver reset the logical unit behind ``fd``, nothing beyond it, and wait, without bound."""
+    _checked(lib.mpio_reset_logical_unit(fd), "reset")
 
 
 def identify(fd: int) -> NodeFacts:

@@ -1,4 +1,4 @@
-"""What it means when the driver does not take a command: the errno of write(2) or of the pass-through.
+"""What it means when the driver does not take a command, or a reset: the errno of write(2), pass-through or ioctl.
 
 ENXIO and ENODEV look alike and are opposites.  ENXIO: the device is there and offline, and works again
 when somebody (the iSCSI initiator, an administrator) sets it running, on this same descriptor; so it is a
@@ -45,3 +45,19 @@ def next_step(error: OSError) -> str:
             "a node must be opened by the process that uses it: after fork, and after changing user"
         )
     return "report this with the kernel's version"
+
+
+def reset_problem(error: OSError) -> tuple[str, str]:
+    """Why SG_SCSI_RESET did not succeed, and what a person can do; `Refusal.GONE` apart."""
+    match error.errno:
+        case errno_codes.EAGAIN | errno_codes.EBUSY:
+            # O_NONBLOCK: nothing was sent.  Another reset on that SCSI host counts as recovery too.
+            return "error recovery of its SCSI host is under way", "try again when that is over"
+        case errno_codes.EACCES | errno_codes.EPERM:
+            return "not allowed (CAP_SYS_ADMIN and CAP_SYS_RAWIO are needed)", "run as root"
+        case errno_codes.EIO:
+            # Also what a session says at once that is not logged in, and a low level driver without the function.
+            why = "the target did not answer, or has no such function, or the session is down"
+            return why, "try it over another underpath, and see the kernel's log"
+        case _:
+            return error.strerror or str(error), "see the kernel's log"

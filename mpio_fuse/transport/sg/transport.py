@@ -19,6 +19,8 @@ The contract of `mpio_fuse.transport.contract`, as it works out here:
   hides it.
 - *Cancellation* returns at once; the slot or the thread stays taken, and the command counts as `stranded`, until the
   kernel has given it back.  A cancelled command that was still waiting to be sent never is.
+- *A reset* is the driver's SG_SCSI_RESET ioctl in a thread of its own.  Its confirmation is the low level driver's word
+  for the target's; how long it takes, and whether other commands of the same SCSI host wait meanwhile, is up to them.
 - *Timeouts* are given to the kernel: in milliseconds when queued, in whole seconds (rounded up) when passed through.
 - *No room* (ENOMEM, a queue shorter than ours) is waited for a short while and then reported as REQUEUE: the
   command was not sent.
@@ -34,11 +36,22 @@ from mpio_fuse.errors import TransportError, TransportGone
 from mpio_fuse.scsi.command import Command, Completion, HostStatus
 from mpio_fuse.transport.data_phase import DataPhase, data_phase_of
 from mpio_fuse.transport.sg.host_tags import host_tags_of
-from mpio_fuse.transport.sg.native import QUEUE_DEPTH, CommandQueue, SgQueue, pass_through
+from mpio_fuse.transport.sg.native import (
+    QUEUE_DEPTH,
+    CommandQueue,
+    SgQueue,
+    pass_through,
+    reset_logical_unit,
+)
 from mpio_fuse.transport.sg.node import OpenNode, open_node, reserve_transfer_buffer
-from mpio_fuse.transport.sg.pass_through import PassThrough, PassThroughLane
+from mpio_fuse.transport.sg.pass_through import PassThrough, PassThroughLane, Reset
 from mpio_fuse.transport.sg.queued import QueuedLane
-from mpio_fuse.transport.sg.refusals import Refusal, next_step, refusal_of
+from mpio_fuse.transport.sg.refusals import (
+    Refusal,
+    next_step,
+    refusal_of,
+    reset_problem,
+)
 from mpio_fuse.transport.sg.routing import Lane, lane_of
 from mpio_fuse.transport.sg.slots import Slots
 
@@ -55,6 +68,7 @@ class SgTransport:
         queue: CommandQueue,
         host_tags: Slots,
         run_pass_through: PassThrough = pass_through,
+        run_reset: Reset = reset_logical_unit,
     ) -> None:
         self._name = device_node
         self._facts = node.facts
@@ -63,7 +77,9 @@ class SgTransport:
         self._queued = QueuedLane(
             node.queue_fd, queue, host_tags, on_gone=self._vanish, gone_error=self._gone_error
         )
-        self._pass_through = PassThroughLane(node.control_fd, self._gone_error, run_pass_through)
+        self._pass_through = PassThroughLane(
+            node.control_fd, self._gone_error, run_pass_through, run_reset
+        )
         self._queued.start()
 
     @property
@@ -90,7 +106,7 @@ class SgTransport:
 
     @property
     def in_threads(self) -> int:
-        """How many passed-through commands are in the kernel now, the stranded ones included."""
+        """How many passed-through commands and resets are in the kernel now, the stranded ones included."""
         return self._pass_through.running
 
     async def execute(self, command: Command) -> Completion:
@@ -113,6 +129,14 @@ class SgTransport:
                 return refused
             await trio.sleep(pause_s)
         return Completion(host_status=HostStatus.REQUEUE)
+
+    async def reset_logical_unit(self) -> None:
+        if self._gone is not None:
+            raise self._gone_error()
+        try:
+            await self._pass_through.reset()
+        except OSError as error:
+            raise self._unconfirmed(error) from error
 
     async def aclose(self) -> None:
         """End every `execute` with `TransportGone` and give the node up."""
@@ -141,6 +165,15 @@ class SgTransport:
             case _:
                 what = f"{command.name}: not taken by the sg driver ({error.strerror})"
                 raise TransportError(what, underpath=self._name, hint=next_step(error)) from error
+
+    def _unconfirmed(self, error: OSError) -> TransportError:
+        """What becomes of a reset that did not succeed."""
+        if refusal_of(error) is Refusal.GONE:
+            self._vanish("its device was deleted")
+            return self._gone_error()
+        why, hint = reset_problem(error)
+        what = f"the reset of the logical unit was not confirmed: {why}"
+        return TransportError(what, underpath=self._name, hint=hint)
 
     def _vanish(self, why: str) -> None:
         if self._gone is None:

@@ -1,4 +1,4 @@
-"""Resets of a logical unit, one at a time over one transport: what of them is the same for every transport.
+"""Resets of a simulated logical unit, one at a time over one transport.
 
 A reset cannot be taken back, so a system task of its own carries it and goes on when its caller is cancelled.  The next
 one starts only when the layers below said how it ended, or gave up on it.
