@@ -64,7 +64,7 @@ def _errno(fd: Callable[[], int]) -> str | None:
     return None
 
 
-def _state(lun: Path) -> dict[str, Any]:
+def state_of(lun: Path) -> dict[str, Any]:
     """What the daemon says of its only LUN."""
     reply = control.ask(
         control.endpoint(lun.parent), {"request": "status"}, control.STATUS_TIMEOUT_S
@@ -73,7 +73,7 @@ def _state(lun: Path) -> dict[str, Any]:
     return dict(state)
 
 
-def _is_settled(state: dict[str, Any]) -> bool:
+def is_settled(state: dict[str, Any]) -> bool:
     """Whether the daemon has seen the close, which the kernel tells it later, and has ended what it does then."""
     return not state["opens"] and (state["reservation"]["owner"] != "ours" or state["retained"])
 
@@ -88,7 +88,7 @@ def _open(way: str, lun: Path, node: str, options: str) -> dict[str, Any]:
     found["holder"] = _holder(node)
     found["beside"] = _errno(lambda: os.open(lun, os.O_RDONLY | os.O_NONBLOCK))
     os.close(fd)
-    while not _is_settled(state := _state(lun)):
+    while not is_settled(state := state_of(lun)):
         pass
     return found | {"after": _holder(node), "retained": state["retained"]}
 
