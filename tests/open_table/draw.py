@@ -22,9 +22,10 @@ commands that go out, what the opener gets, and what is so afterwards. Drawn by 
   disk too and so is registered.
 - *Boxes*: see [figures.md](figures.md); after each what it found. None: refused before any figure ran.
 - *Commands*: what went over several underpaths side by side stands before one colon. *identify* is INQUIRY, VPD page
-  0x83; *register* is REGISTER AND IGNORE EXISTING KEY; *look* is READ KEYS and READ RESERVATION, with which every
-  change is checked; *full status* is READ FULL STATUS, which shows whether another host uses our key. What came
-  instead of GOOD is in parentheses.
+  0x83; *register* is REGISTER AND IGNORE EXISTING KEY; *REGISTER naming a* is REGISTER that conflicts
+  where a's registration has been taken away; *look* is READ KEYS and READ RESERVATION, with which every change is
+  checked; *full status* is READ FULL STATUS, which shows whether another host uses our key. What came instead of GOOD
+  is in parentheses.
 - *reserved* is the patent's field: the index of the underpath that made the reservation, or -1. *retain* is the
   patent's field: whether the last close is to keep the reservation.
 - *At the array*: the registered nexuses, the reservation's holder in bold.

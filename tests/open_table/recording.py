@@ -14,7 +14,7 @@ from mpio_fuse.scsi.verdict import is_answer_lost, sense_of
 from mpio_fuse.transport.contract import Transport
 from tests.device.world import KEYS
 
-SIDE_BY_SIDE = frozenset({"INQUIRY", "REGISTER_AND_IGNORE_EXISTING_KEY"})
+SIDE_BY_SIDE = frozenset({"INQUIRY", "REGISTER", "REGISTER_AND_IGNORE_EXISTING_KEY"})
 """What the device sends over all underpaths at once, so in no order."""
 
 NO_ANSWER = "no answer"
@@ -31,7 +31,7 @@ class Sent:
 
     @property
     def is_side_by_side(self) -> bool:
-        return self.name in SIDE_BY_SIDE
+        return self.name.split()[0] in SIDE_BY_SIDE
 
     @property
     def remark(self) -> str:
@@ -86,7 +86,7 @@ class RecordingTransport:
 
 
 def name_of(command: Command) -> str:
-    """The command, or the service action of PERSISTENT RESERVE IN and OUT, with whose key it preempts."""
+    """The command, or the service action of PERSISTENT RESERVE IN and OUT, with whose key it names."""
     operation = OpCode(command.cdb[0])
     if operation is OpCode.PERSISTENT_RESERVE_OUT:
         return _change(PrOut(command.cdb[1] & 0x1F), command)
@@ -96,13 +96,16 @@ def name_of(command: Command) -> str:
 
 
 def _change(action: PrOut, command: Command) -> str:
-    name = action.name
+    own, other = (ReservationKey(bytes(command.data_out[at : at + 8])) for at in (0, 8))
+    words = [action.name]
+    if action is PrOut.REGISTER and not own.is_zero:
+        words.append(f"naming {HOST_OF.get(own, own)}")
     if action in {PrOut.PREEMPT, PrOut.PREEMPT_AND_ABORT}:
-        victim = ReservationKey(bytes(command.data_out[8:16]))
-        name += f" of {HOST_OF.get(victim, victim)}"
-    is_of_a_type = action in {PrOut.RESERVE, PrOut.RELEASE, PrOut.PREEMPT, PrOut.PREEMPT_AND_ABORT}
+        words.append(f"of {HOST_OF.get(other, other)}")
     pr_type = command.cdb[2] & 0x0F
-    return f"{name} type {pr_type}" if is_of_a_type and pr_type != OUR_TYPE else name
+    if pr_type not in {0, OUR_TYPE}:
+        words.append(f"type {pr_type}")
+    return " ".join(words)
 
 
 def answer_of(completion: Completion) -> str:

@@ -11,7 +11,7 @@ from mpio_fuse.reserve.walk import Edge
 from mpio_fuse.scsi import inquiry, pr_in, pr_out
 from mpio_fuse.scsi.command import Completion, HostStatus, Status
 from mpio_fuse.scsi.pr_types import PrType
-from mpio_fuse.scsi.reservation_key import ReservationKey
+from mpio_fuse.scsi.reservation_key import ZERO_KEY, ReservationKey
 from mpio_fuse.scsi.sense import Sense, SenseKey, encode_sense
 from tests.device.world import KEYS
 from tests.open_table import draw
@@ -137,7 +137,8 @@ def test_commands_in_words() -> None:
         "RESERVE type 1": pr_out.reserve(a, other),
         "PREEMPT_AND_ABORT of b": pr_out.preempt_and_abort(a, b, ours),
         "PREEMPT of 0x0000000000000001": pr_out.preempt(a, ReservationKey.from_int(1), ours),
-        "REGISTER": pr_out.register(a, b),
+        "REGISTER naming a": pr_out.register(a, b),
+        "REGISTER": pr_out.register(ZERO_KEY, a),
     }
     assert [name_of(command) for command in named.values()] == list(named)
 
