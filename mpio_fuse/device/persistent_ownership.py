@@ -144,6 +144,7 @@ class PersistentOwnership:
                 )
             await self._refuse_shared_key()
             state = await self.registrar.read_state()
+            self.registrar.note_scheme(state)
             if state.is_held_by(self._settings.key):
                 self._retention = Retention()
                 self._log.info("reservation found ours, and kept")
@@ -184,6 +185,7 @@ class PersistentOwnership:
 
     async def _unregister(self) -> str:
         """Figure 6; what of ours the array still has, in words."""
+        await self._find_leftover()
         had_registrations = any(one.registered for one in self._underpaths)
         await Runner(self.registrar).run(unregister(reserved=False))
         if not had_registrations:
@@ -194,6 +196,19 @@ class PersistentOwnership:
             return f"no underpath answers, so key {self._settings.key} may still be registered"
         left = state.keys.count(self._settings.key)
         return f"key {self._settings.key} is still registered, {left} times" if left else ""
+
+    async def _find_leftover(self) -> None:
+        """A registration may have happened though whoever asked for it was cancelled: then nobody counts it."""
+        if any(one.registered for one in self._underpaths):
+            return
+        try:
+            if self._settings.key not in (await self.registrar.read_state()).keys:
+                return
+        except NoUsableUnderpath:
+            return
+        for underpath in self._underpaths:
+            if await self.registrar.register(underpath, ignore_existing=True):
+                return
 
     async def readmit(self, underpath: Underpath) -> bool:
         if not await self._recovery.is_same_disk(underpath):
@@ -217,10 +232,12 @@ class PersistentOwnership:
     async def _open_gated(self, options: OpenOption) -> Grant:
         await self._fence_if_lost()
         self._stays_out = False
-        await self._verify_identities()
+        await self._readmit_for_open(await self._verify_identities())
+        grant = self._grant
         runner = Runner(
             self.registrar,
-            is_held_open_here=self._grant is not None and self._grant.is_reserving,
+            is_open_here=grant is not None,
+            is_held_open_here=grant is not None and grant.is_reserving,
         )
         end = await runner.run(decide(options)())
         if end not in (End.OPENED, End.OPENED_RETAINED):
@@ -228,6 +245,7 @@ class PersistentOwnership:
             raise self._refusal(end, f"open with {options}", self.registrar.last_state)
         if self._grant is None:
             await self._refuse_shared_key()
+        await self._end_victims_commands(options)
         state = await self.registrar.read_state()
         grant = self._grant or Grant(self._lun)
         if OpenOption.NO_RESERVE not in options:
@@ -243,6 +261,31 @@ class PersistentOwnership:
         if OpenOption.RETAIN_RESERVATION in options and self._retention is None:
             self._retention = Retention(self._clock())
         return grant
+
+    async def _readmit_for_open(self, answering: Sequence[Underpath]) -> None:
+        """While a grant stands, an underpath that lost its registration is registered as at any other time."""
+        for underpath in answering:
+            if self._grant is not None and not underpath.registered:
+                try:
+                    await self._recovery.readmit_gated(self._grant, underpath)
+                except MpioError as error:
+                    self._log.info("not readmitted", underpath=underpath.name, cause=str(error))
+
+    async def _end_victims_commands(self, options: OpenOption) -> None:
+        """What the old owner still has at the array must not land once this host is told that the disk is its own.
+
+        Raises:
+            OpenRefused: EIO, nobody could make sure of it; the reservation stays ours, and the next open tries again.
+        """
+        if self.registrar.owes_abort and not await self._recovery.drop_all_commands():
+            self._retention = self._retention or Retention(self._clock())
+            raise OpenRefused(
+                f"open with {options}: taken over, but the array would not confirm that the old owner's writes are over"
+                " (no PREEMPT AND ABORT, no LOGICAL UNIT RESET)",
+                ERRNOS[End.EIO],
+                lun=self._lun,
+                hint="open it again once the old owner is down for certain",
+            )
 
     async def _refuse_shared_key(self) -> None:
         """Refuse when another host has our key registered: the array cannot tell the two of us apart.
@@ -268,13 +311,23 @@ class PersistentOwnership:
                 hint="give each host a key of its own (--key, or key in the configuration)",
             )
 
-    async def _verify_identities(self) -> None:
-        """Another disk may sit behind a node since it was found; what unit attentions told is settled with it."""
+    async def _verify_identities(self) -> list[Underpath]:
+        """Another disk may sit behind a node since it was found; what unit attentions told is settled with it.
+
+        Those that lead to our disk.
+        """
+        found = []
+
+        async def verify(underpath: Underpath) -> None:
+            underpath.suspicion = None
+            if await self._recovery.is_same_disk(underpath):
+                found.append(underpath)
+
         async with trio.open_nursery() as nursery:
             for underpath in self._underpaths:
                 if underpath.state is not UnderpathState.REMOVED:
-                    underpath.suspicion = None
-                    nursery.start_soon(self._recovery.is_same_disk, underpath)
+                    nursery.start_soon(verify, underpath)
+        return found
 
     async def give_up(self, grant: Grant) -> None:
         """Figure 12."""

@@ -9,11 +9,19 @@ is read once more, because another host may have preempted us in between; if it 
 Not ours: the grant is fenced, for good.  Nothing else here registers anything for a grant.  A mark goes only
 after the look has told something.
 
+A look that finds everything ours proves nothing of the moment after it: another host can preempt us, write, release
+and be gone before we register again, which would let an old handle back in.  So after registering it is asked
+whether nobody has come in between: a sibling's registration that still stands proves it, or else the generation.
+
 *The barrier.*  A write whose answer was lost may still be executed, on its old underpath, after it was repeated on
 another, over newer data.  Before anything is written again, the array is told to abort and forget the old nexus:
 Preempt And Abort of our own key from another underpath, the *keeper*.  What the old nexus still sends then meets
 RESERVATION CONFLICT, and it is registered again only when its transport has given back every old command.  A
 keeper speaks for all underpaths but itself: its own commands are not aborted.
+
+That takes an array that has PREEMPT AND ABORT, registrations of each nexus, and a reservation of ours.  Where one of
+these is missing, a LOGICAL UNIT RESET ends what the array has, and what this host's own layers still hold is waited
+for, within a bound; a warning says so when that was not enough.
 
 Lock order: the look's lock, then the gate.  Nobody calls either from inside the gate.
 """
@@ -33,6 +41,8 @@ from mpio_fuse.scsi.identity import Wwid
 from mpio_fuse.scsi.verdict import Verdict
 
 log = structlog.get_logger(__name__)
+
+IDLE_POLL_S = 0.05
 
 
 class DeviceRecovery:
@@ -121,12 +131,15 @@ class DeviceRecovery:
 
     async def readmit_gated(self, grant: Grant, underpath: Underpath) -> bool:
         """Check, register, check; with the gate closed.  Whether the underpath is usable now."""
-        await self.check_ours(grant)
+        before = await self.check_ours(grant)
         if not await self._registrar.register(underpath, ignore_existing=True):
             return False
         told = underpath.suspicion  # by the registration: our own preempt, most often
         try:
-            await self.check_ours(grant)
+            after = await self.check_ours(grant)
+            if not await self._is_unbroken(underpath, before, after):
+                self._fence(grant, after)
+            grant.check()
         except MpioError:
             # Preempted in between: this registration must not let anything of ours in.
             await self._registrar.unregister(underpath)
@@ -135,6 +148,20 @@ class DeviceRecovery:
             underpath.suspicion = None
         self._log.info("underpath registered again", underpath=underpath.name)
         return True
+
+    async def _is_unbroken(
+        self, underpath: Underpath, before: ReserveState, after: ReserveState
+    ) -> bool:
+        """Whether nobody preempted us between the two looks, which ``underpath`` was registered between.
+
+        Our own REGISTER AND IGNORE raises the generation by one, or on some arrays not at all.
+        """
+        siblings = [one for one in self._underpaths if one.registered and one is not underpath]
+        for sibling in siblings:
+            if await self._registrar.confirm(sibling):
+                return True
+        acted = (after.reservation.generation - before.reservation.generation) % (1 << 32)
+        return acted <= 1
 
     # -- the barrier
 
@@ -147,13 +174,19 @@ class DeviceRecovery:
         """
         async with self._gate.closed(self._drain_timeout_s):
             grant.check()
-            for _ in self._underpaths:  # each round settles every underpath but its keeper
-                lost = [one for one in self._underpaths if one.has_lost_write]
-                if not lost:
-                    return
-                keeper = await self._put_up(grant, lost)
-                self._settle(lost, keeper)
-                await self._readmit_others(grant, keeper)
+            if not grant.is_reserving or self._registrar.is_per_initiator:
+                await self._bar_by_reset(grant)
+            else:
+                await self._bar_by_preempt(grant)
+
+    async def _bar_by_preempt(self, grant: Grant) -> None:
+        for _ in self._underpaths:  # each round settles every underpath but its keeper
+            lost = [one for one in self._underpaths if one.has_lost_write]
+            if not lost:
+                return
+            keeper = await self._put_up(grant, lost)
+            await self._settle(lost, keeper)
+            await self._readmit_others(grant, keeper)
 
     async def _put_up(self, grant: Grant, lost: list[Underpath]) -> Underpath:
         """Preempt And Abort our own key; who did it.  A second try when it had lost its registration by then."""
@@ -161,13 +194,18 @@ class DeviceRecovery:
             if await self._registrar.move_to(keeper) or (
                 await self.readmit_gated(grant, keeper) and await self._registrar.move_to(keeper)
             ):
-                if not grant.is_reserving:
-                    # Without a holder some targets delete the sender's own registration too.
-                    await self._registrar.register(keeper, ignore_existing=True)
+                await self._abort_what_is_owed(lost)
                 await self.check_ours(grant)
                 return keeper
+        raise self._no_barrier(lost)
+
+    async def _abort_what_is_owed(self, lost: list[Underpath]) -> None:
+        if self._registrar.owes_abort and not await self.drop_all_commands():
+            raise self._no_barrier(lost)
+
+    def _no_barrier(self, lost: list[Underpath]) -> NoUsableUnderpath:
         names = ", ".join(one.name for one in lost)
-        raise NoUsableUnderpath(
+        return NoUsableUnderpath(
             f"a write was lost on {names}, and no other underpath could make sure that it is dead",
             lun=self._lun,
             hint="nothing is written before that; see 'mpio-fuse status'",
@@ -178,14 +216,15 @@ class DeviceRecovery:
         usable = [one for one in self._underpaths if one.is_usable and one.is_idle]
         return sorted(usable, key=lambda one: (one in lost, one.index))
 
-    def _settle(self, lost: list[Underpath], keeper: Underpath) -> None:
+    async def _settle(self, lost: list[Underpath], keeper: Underpath) -> None:
         for underpath in self._underpaths:
             if underpath is not keeper:
                 underpath.epoch += 1
                 underpath.has_lost_write = False
         if lost == [keeper]:
-            # Nobody else could speak for it.  Its transport has given the command back, which is all there is.
-            self._log.warning("a lost write could not be proven dead", underpath=keeper.name)
+            # Nobody else can speak for it.  Its transport has given the command back; the array may still have it.
+            if not await self.drop_all_commands():
+                self._log.warning("a lost write could not be proven dead", underpath=keeper.name)
             keeper.has_lost_write = False
         self._log.info("barrier", lost=[one.name for one in lost], keeper=keeper.name)
 
@@ -193,6 +232,44 @@ class DeviceRecovery:
         for other in self._underpaths:
             if other is not keeper and other.state is UnderpathState.UP:
                 await self.readmit_gated(grant, other)
+
+    async def _bar_by_reset(self, grant: Grant) -> None:
+        """The array drops what it has; what this host's layers still hold cannot be barred, and is waited for."""
+        lost = [one for one in self._underpaths if one.has_lost_write]
+        is_dropped = await self.drop_all_commands()
+        with trio.move_on_after(self._drain_timeout_s):
+            while not all(one.is_idle for one in lost):  # noqa: ASYNC110 - transports tell nobody of it
+                await trio.sleep(IDLE_POLL_S)
+        for underpath in lost:
+            if not is_dropped or not underpath.is_idle:
+                self._log.warning("a lost write could not be proven dead", underpath=underpath.name)
+        for underpath in self._underpaths:
+            underpath.epoch += 1
+            underpath.has_lost_write = False
+        self._log.info("barrier by reset", lost=[one.name for one in lost])
+        await self.check_ours(grant)
+
+    async def drop_all_commands(self) -> bool:
+        """Reset the logical unit, with the gate closed; whether the array confirmed it.
+
+        The attention that this leaves on our underpaths is met here: it must not pass for news.
+        """
+        if not await self._registrar.reset():
+            return False
+        async with trio.open_nursery() as nursery:
+            for underpath in self._underpaths:
+                if underpath.registered and underpath.state is UnderpathState.UP:
+                    nursery.start_soon(self._meet_own_reset, underpath)
+        return True
+
+    async def _meet_own_reset(self, underpath: Underpath) -> None:
+        before = underpath.suspicion
+        await self._registrar.meet_attentions(underpath)
+        told = underpath.suspicion
+        if told is before or told is None or told.verdict is not Verdict.RECHECK_IDENTITY:
+            return
+        if await self.is_same_disk(underpath) and underpath.suspicion is told:
+            underpath.suspicion = None
 
 
 def is_ours(grant: Grant, state: ReserveState, registrar: Registrar) -> bool:

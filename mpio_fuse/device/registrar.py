@@ -16,11 +16,16 @@ What the array does that a reader would not expect:
   registered again after it, and meanwhile no data command may be under way (`mpio_fuse.device.gate`).
 * An underpath that still has a command under way or stranded is never registered: the new registration would let
   the old command in.
+* Some arrays have no PREEMPT AND ABORT, and of one whose answer was lost nobody knows what it aborted.  Then PREEMPT
+  alone takes the reservation, and ``owes_abort`` stands until a LOGICAL UNIT RESET was confirmed: till then the
+  victim's commands may still reach the medium.
+* While a grant stands nothing is registered with Ignore Existing Key where our registration should still be: REGISTER
+  naming it conflicts once another host has preempted us, however short ago.
 
 Nothing here closes the gate: callers do, and run one operation at a time.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 import attrs
 import structlog
@@ -29,18 +34,24 @@ import trio
 from mpio_fuse.device.control import OnAttention, issue
 from mpio_fuse.device.settings import Settings
 from mpio_fuse.device.underpath import Underpath, UnderpathState
-from mpio_fuse.errors import DecodeError, NoUsableUnderpath
+from mpio_fuse.errors import DecodeError, NoUsableUnderpath, TransportError
 from mpio_fuse.reserve.procedure import Outcome
 from mpio_fuse.scsi import pr_in, pr_out
 from mpio_fuse.scsi.command import Command, Completion, Status, received
 from mpio_fuse.scsi.pr_types import PrType
 from mpio_fuse.scsi.reservation_key import ZERO_KEY, ReservationKey
+from mpio_fuse.scsi.unit_ready import test_unit_ready
 from mpio_fuse.scsi.verdict import Verdict, describe, is_answer_lost, judge
 
 log = structlog.get_logger(__name__)
 
 PREEMPT_TIMEOUT_S = 60.0
 """An array answers PREEMPT AND ABORT only after the victim's commands have ended (LIO: 10 s on a slow disk)."""
+
+RESET_TIMEOUT_S = 30.0
+"""The layers below wait for the target, and may first end the commands that they have there."""
+
+_NOT_THERE = {Verdict.NOT_SUPPORTED, Verdict.INVALID}
 
 TYPE = PrType.EXCLUSIVE_ACCESS_REGISTRANTS_ONLY
 
@@ -74,6 +85,13 @@ class Registrar:
         self.last_state: ReserveState | None = None
         """What the array said last: for people who ask; decisions read anew."""
         self.timeout_s = settings.control_timeout_s
+        self.owes_abort = False
+        """Whether commands of somebody we preempted may still reach the medium."""
+        self.lacks_abort = False
+        """Whether the array has refused PREEMPT AND ABORT as a command it does not have."""
+        self.is_per_initiator = False
+        """Whether a registration is the host's, not the nexus's: preempting our own key bars none of our nexuses."""
+        self._is_serial = settings.serialise_registers
         self._on_attention = on_attention
         self._log = log.bind(lun=lun)
 
@@ -103,6 +121,18 @@ class Registrar:
             self._fail(underpath, f"{command.name}: {describe(completion)}", is_fault=is_fault)
         return underpath.registered
 
+    async def confirm(self, underpath: Underpath) -> bool:
+        """Whether our registration is still there: REGISTER that names it, and changes it to itself.
+
+        What this proves for one underpath holds for all: a preempt removes every registration of our key.
+        """
+        underpath.registered = False
+        completion = await self._issue(underpath, pr_out.register(self.key, self.key))
+        underpath.registered = completion.is_good
+        if is_answer_lost(completion):
+            self._fail(underpath, f"REGISTER: {describe(completion)}")
+        return underpath.registered
+
     async def register_all(self) -> Outcome:
         """Register every underpath with Register And Ignore Existing Key; one retry, then it is skipped."""
 
@@ -110,10 +140,28 @@ class Registrar:
             if not await self.register(underpath, ignore_existing=True):
                 await self.register(underpath, ignore_existing=True)
 
-        async with trio.open_nursery() as nursery:
-            for underpath in self.underpaths:
-                nursery.start_soon(twice, underpath)
+        await self._each(self.underpaths, twice)
         return Outcome.SOME if any(self._registered()) else Outcome.NOBODY
+
+    async def confirm_all(self) -> Outcome:
+        """As `register_all` while a grant stands: what is registered is confirmed, and nothing else touched."""
+
+        async def once(underpath: Underpath) -> None:
+            await self.confirm(underpath)
+
+        await self._each(list(self._registered()), once)
+        return Outcome.SOME if any(self._registered()) else Outcome.NOBODY
+
+    async def _each(
+        self, underpaths: Sequence[Underpath], do: Callable[[Underpath], Awaitable[None]]
+    ) -> None:
+        """All at once, or one after the other for arrays that stall on registrations side by side."""
+        async with trio.open_nursery() as nursery:
+            for underpath in underpaths:
+                if self._is_serial:
+                    await do(underpath)
+                else:
+                    nursery.start_soon(do, underpath)
 
     async def unregister(self, underpath: Underpath) -> None:
         """Take one underpath's registration back.  Afterwards it counts as unregistered, whatever the array said."""
@@ -156,6 +204,13 @@ class Registrar:
         except NoUsableUnderpath as error:
             self._log.info("leftovers unknown", cause=str(error))
 
+    def note_scheme(self, state: ReserveState) -> None:
+        """See whether registrations are per nexus, with all that could be registered just registered."""
+        registered = sum(1 for _ in self._registered())
+        self.is_per_initiator = state.keys.count(self.key) < registered
+        if self.is_per_initiator:
+            self._log.info("the array registers per initiator, not per nexus")
+
     # -- the reservation
 
     async def read_state(self) -> ReserveState:
@@ -194,7 +249,7 @@ class Registrar:
         return Outcome.REFUSED
 
     async def preempt_and_abort(self, victim: ReservationKey) -> Outcome:
-        """Take the reservation from ``victim``, whose registrations and tasks go with it."""
+        """Take the reservation from ``victim``, whose registrations go with it.  See ``owes_abort`` for its tasks."""
         for underpath in list(self._registered()):
             if await self._preempt_on(underpath, victim):
                 return Outcome.GOOD
@@ -254,23 +309,19 @@ class Registrar:
         return state
 
     async def _preempt_on(self, underpath: Underpath, victim: ReservationKey) -> bool:
-        """Whether the array shows the reservation as ours after PREEMPT AND ABORT; the answer alone proves nothing."""
+        """Whether the array shows the reservation as ours after the preempt; the answer alone proves nothing."""
         before = await self.read_state()
-        command = pr_out.preempt_and_abort(self.key, victim, TYPE)
-        completion = await self._issue(underpath, command, PREEMPT_TIMEOUT_S)
-        if victim == self.key and judge(completion) in {Verdict.NOT_SUPPORTED, Verdict.INVALID}:
-            self._log.warning(
-                "barrier without abort", underpath=underpath.name, answer=describe(completion)
-            )
-            completion = await self._issue(underpath, pr_out.preempt(self.key, victim, TYPE))
-        self._log.info("preempt and abort", underpath=underpath.name, answer=describe(completion))
-        if not completion.is_good and not is_answer_lost(completion):
+        did_owe, self.owes_abort = self.owes_abort, True  # also when cancelled: it may happen yet
+        completion = await self._send_preempt(underpath, victim)
+        is_lost = is_answer_lost(completion)
+        if completion.is_good and not self.lacks_abort:
+            self.owes_abort = did_owe
+        if not completion.is_good and not is_lost:
+            self.owes_abort = did_owe
             return False
-        if is_answer_lost(completion):
-            self._fail(underpath, f"{command.name}: {describe(completion)}")
-            if victim == self.key:
-                # The reservation was ours before and is ours after: that tells nothing.
-                return False
+        if is_lost and victim == self.key:
+            # The reservation was ours before and is ours after: that tells nothing.
+            return False
         after = await self.read_state()
         took = after.is_held_by(self.key) or (
             completion.is_good and not before.reservation.is_held and not after.reservation.is_held
@@ -278,6 +329,46 @@ class Registrar:
         if took:
             self.reserved = underpath if after.reservation.is_held else None
         return took
+
+    async def _send_preempt(self, underpath: Underpath, victim: ReservationKey) -> Completion:
+        """PREEMPT AND ABORT; PREEMPT where the array says that it does not have that."""
+        command = pr_out.preempt_and_abort(self.key, victim, TYPE)
+        completion = await self._issue(underpath, command, PREEMPT_TIMEOUT_S)
+        self.lacks_abort = judge(completion) in _NOT_THERE
+        if self.lacks_abort:
+            self._log.info(
+                "no preempt and abort", underpath=underpath.name, answer=describe(completion)
+            )
+            command = pr_out.preempt(self.key, victim, TYPE)
+            completion = await self._issue(underpath, command, PREEMPT_TIMEOUT_S)
+        self._log.info(command.name.lower(), underpath=underpath.name, answer=describe(completion))
+        if is_answer_lost(completion):
+            self._fail(underpath, f"{command.name}: {describe(completion)}")
+        return completion
+
+    # -- the logical unit's commands, everybody's
+
+    async def reset(self) -> bool:
+        """Have the array drop every command that it has for the logical unit; whether it confirmed that.
+
+        Every nexus gets a unit attention for it, ours too.
+        """
+        for underpath in self._by_health():
+            try:
+                with trio.move_on_after(max(RESET_TIMEOUT_S, self.timeout_s)):
+                    await underpath.transport.reset_logical_unit()
+                    self._log.info("logical unit reset", underpath=underpath.name)
+                    self.owes_abort = False
+                    return True
+                failure = "not confirmed in time"
+            except TransportError as error:
+                failure = error.what
+            self._log.info("no reset", underpath=underpath.name, cause=failure)
+        return False
+
+    async def meet_attentions(self, underpath: Underpath) -> None:
+        """Have the underpath tell what it has to tell: TEST UNIT READY."""
+        await self._issue(underpath, test_unit_ready())
 
     async def _read_state_on(self, underpath: Underpath) -> ReserveState | None:
         try:

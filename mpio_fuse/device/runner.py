@@ -26,6 +26,7 @@ class Runner:
 
     Args:
         registrar: the device's.
+        is_open_here: whether a grant stands, so that nothing may be registered with Ignore Existing Key.
         is_held_open_here: whether a handle of this host has the reservation open (tells OURS_AND_OPEN_HERE).
     """
 
@@ -33,9 +34,11 @@ class Runner:
         self,
         registrar: Registrar,
         *,
+        is_open_here: bool = False,
         is_held_open_here: bool = False,
     ) -> None:
         self._registrar = registrar
+        self._is_open_here = is_open_here
         self._is_held_open_here = is_held_open_here
         self.state: ReserveState | None = None
         """What the last READ RESERVATION of this run said."""
@@ -63,7 +66,7 @@ class Runner:
     async def _act(self, here: Box) -> Outcome:
         match here.act:
             case Act.REGISTER_ALL:
-                return await self._registrar.register_all()
+                return await self._register_all()
             case Act.READ_RESERVATION:
                 return await self._read_reservation(here)
             case Act.RESERVE:
@@ -77,6 +80,11 @@ class Runner:
         # OPEN_ALL, CLOSE_ALL, OPEN_HOLDER: a registered underpath needs nothing more: its node stays
         # open as long as the device is there, and who runs this holds the I/O gate closed.
         return Outcome.DONE
+
+    async def _register_all(self) -> Outcome:
+        if self._is_open_here:
+            return await self._registrar.confirm_all()
+        return await self._registrar.register_all()
 
     async def _read_reservation(self, here: Box) -> Outcome:
         self.state = state = await self._registrar.read_state()

@@ -14,10 +14,12 @@ class Settings:
     ``key`` is this host's reservation key, the same on every underpath.  ``io_timeout_s`` bounds one
     data command on one underpath, ``control_timeout_s`` one command that is not data.  ``standby`` says
     what a host that holds nothing keeps at the array: its registrations (the patent's way), or none,
-    so that the array refuses it too.
+    so that the array refuses it too.  ``serialise_registers``: one REGISTER at a time, for arrays that stall when
+    several come at once.
     """
 
     key: ReservationKey
     io_timeout_s: float = 30.0
     control_timeout_s: float = 10.0
     standby: Literal["registered", "unregistered"] = "registered"
+    serialise_registers: bool = False

@@ -156,6 +156,24 @@ class _Story:
     # -- what each box sends
 
     def _register_all(self) -> Iterator[Sent]:
+        if self.now.standing:
+            return self._confirm_all()
+        return self._register_and_ignore()
+
+    def _confirm_all(self) -> Iterator[Sent]:
+        """While it is open here nothing is registered unseen: another host may just have preempted us."""
+        confirmed = [one.name for one in self.now.usable if one.is_registered]
+        for one in self.now.usable:
+            if not one.is_registered:
+                words = f"REGISTER AND IGNORE EXISTING KEY {self.now.key}"
+                note = "between two looks whether all is still ours"
+                yield Sent(one.name, PrOut.REGISTER_AND_IGNORE_EXISTING_KEY, words, note)
+                confirmed.append(one.name)
+        for name in confirmed:
+            words = f"REGISTER key {self.now.key}, by key {self.now.key}"
+            yield Sent(name, PrOut.REGISTER, words, "tells whether it is still registered")
+
+    def _register_and_ignore(self) -> Iterator[Sent]:
         words = f"REGISTER AND IGNORE EXISTING KEY {self.now.key}"
         action = PrOut.REGISTER_AND_IGNORE_EXISTING_KEY
         for one in self.now.underpaths:
@@ -199,7 +217,7 @@ class _Story:
             for name in names:
                 yield self._release_over(name, f"no effect: {holder} holds, and does not answer")
             yield self._preempt_and_abort(self.now.key, "takes over from the dead underpath")
-            yield from self._register_all()
+            yield from self._register_and_ignore()
             yield self._release_over(names[0])
         self.now = attrs.evolve(self.now, reservation=Reservation(0))
 

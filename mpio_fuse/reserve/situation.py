@@ -14,12 +14,14 @@ OUR_TYPE = PrType.EXCLUSIVE_ACCESS_REGISTRANTS_ONLY
 class UnderpathFact:
     """One underpath.  ``failure`` says why it does not answer; empty when it does.
 
-    ``is_busy``: an old command is still under way there, so nothing is registered over it.
+    ``is_registered``: as far as this host remembers.  ``is_busy``: an old command is still under way there, so
+    nothing is registered over it.
     """
 
     name: str
     failure: str = ""
     is_busy: bool = False
+    is_registered: bool = False
 
     @property
     def is_usable(self) -> bool:

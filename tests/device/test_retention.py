@@ -112,7 +112,6 @@ async def test_release_unregisters_a_standby_that_is_to_be_unregistered() -> Non
     assert (world.holder, world.keys) == (None, [])
 
 
-@pytest.mark.expects_log("a lost write could not be proven dead")
 async def test_release_over_the_only_underpath_after_a_restart() -> None:
     world = World()
     host = await world.host("a", underpaths=1)
