@@ -1,7 +1,8 @@
 """Each procedure, broken on purpose in every small way, is told from its figure by the comparison of edges.
 
 A procedure is broken in its source: an outcome taken for another one, an end for another end, a box left out or
-made to do something else, a condition turned round.
+made to do something else, a condition turned round, another edge than the deviating one marked as a deviation.
+Figure 7, which is no procedure, is broken in `tests.reserve.test_decision`.
 """
 
 import ast
@@ -16,6 +17,7 @@ import pytest
 from mpio_fuse.reserve.procedure import OUTCOMES, Act, End, Outcome
 from mpio_fuse.reserve.walk import boxes, walk
 from tests.reserve.charts import CHARTS, Chart
+from tests.reserve.mutation import compiled, overwrite
 from tests.reserve.test_figures import acts, deviations, printed
 
 
@@ -36,8 +38,10 @@ def differs(chart: Chart, module: ModuleType) -> bool:
     """Whether another version of a procedure has other edges or boxes than the figure, or leads nowhere."""
     procedure = chart.procedure_of(module)
     try:
-        is_same = set(walk(procedure)) == printed(chart) | deviations(chart) and (
-            {label: box.act for label, box in boxes(procedure).items()}.items()
+        is_same = (
+            set(walk(procedure)) == printed(chart) | deviations(chart)
+            and set(walk(procedure, deviating=False)) == printed(chart)
+            and {label: box.act for label, box in boxes(procedure).items()}.items()
             <= acts(chart).items()
         )
     except ValueError:
@@ -52,9 +56,9 @@ def every_mistake() -> Iterator[Broken]:
         for place, node in enumerate(ast.walk(tree)):
             for what, mutant in _mistakes_at(node):
                 broken = copy.deepcopy(tree)
-                _overwrite(list(ast.walk(broken))[place], mutant)
+                overwrite(list(ast.walk(broken))[place], mutant)
                 name = f"{figure}:{getattr(node, 'lineno', 0)} {what}"
-                yield Broken(name, figure, _compiled(broken, figure))
+                yield Broken(name, figure, compiled(broken, figure))
 
 
 def _mistakes_at(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
@@ -69,6 +73,15 @@ def _mistakes_at(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
         case ast.Return(value=ast.Attribute() as end):
             for other in _others(end, End):
                 yield f"end {ast.unparse(other)}", ast.Return(other)
+        case ast.Dict(keys=[ast.Attribute() as outcome], values=reasons):
+            for other in _others(outcome, Outcome):
+                yield f"deviating {ast.unparse(other)}", ast.Dict([other], reasons)
+        case _:
+            yield from _mistakes_without_boxes(node)
+
+
+def _mistakes_without_boxes(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
+    match node:
         case ast.If(test=test):
             turned = ast.UnaryOp(ast.Not(), test)
             yield "condition turned", ast.If(turned, node.body, node.orelse)
@@ -105,7 +118,7 @@ def _other_outcomes(
             yield f"case {outcome.name}", mutant
 
 
-def _others(value: ast.expr, members: type[Act | End]) -> Iterator[ast.expr]:
+def _others(value: ast.expr, members: type[Act | End | Outcome]) -> Iterator[ast.expr]:
     name = ast.unparse(value).rpartition(".")[2]
     return (_member(member) for member in members if member.name != name)
 
@@ -116,20 +129,6 @@ def _member(member: Act | End | Outcome) -> ast.expr:
 
 def _pairs(count: int) -> Iterator[tuple[int, int]]:
     return ((one, two) for one in range(count) for two in range(one + 1, count))
-
-
-def _overwrite(node: ast.AST, mutant: ast.AST) -> None:
-    """Make one node of a tree another one, wherever it hangs."""
-    node.__class__ = type(mutant)
-    node.__dict__.clear()
-    node.__dict__.update(mutant.__dict__)
-
-
-def _compiled(tree: ast.Module, name: str) -> ModuleType:
-    module = ModuleType(f"broken_{name}")
-    code = compile(ast.fix_missing_locations(tree), module.__name__, "exec")
-    exec(code, module.__dict__)  # noqa: S102 - our own source
-    return module
 
 
 MISTAKES = list(every_mistake())
