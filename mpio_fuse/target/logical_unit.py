@@ -33,7 +33,7 @@ from mpio_fuse.target.identity import Identity
 from mpio_fuse.target.medium import Medium
 from mpio_fuse.target.nexus import Nexus
 from mpio_fuse.target.preempt import Preempted
-from mpio_fuse.target.quirks import LIO, Abort, Quirks
+from mpio_fuse.target.quirks import LIO, Abort, Quirks, Reset
 from mpio_fuse.target.refusal import (
     INVALID_FIELD,
     RESERVATION_CONFLICT,
@@ -156,9 +156,9 @@ class LogicalUnitModel:
         self._attend(nexus, I_T_NEXUS_LOSS)
 
     def lun_reset(self, issuer: Nexus | None = None) -> None:
-        """LOGICAL UNIT RESET: every command aborted, RESERVE(6) gone, registrations kept, everybody told."""
+        """LOGICAL UNIT RESET: every command over, RESERVE(6) gone, registrations kept, everybody told."""
         for task in self._in_flight():
-            self._abort(task, self._told(task, issuer), waits=self.quirks.aborted_commands_land)
+            self._reset_task(task, issuer)
         self.state.scsi2.owner = None
         for nexus in self.persistent.nexuses:
             self._attend(nexus, self.quirks.was_reset)
@@ -262,6 +262,16 @@ class LogicalUnitModel:
         """TAS is about commands aborted by *another* nexus (SPC-4 7.5.8); one's own just vanish."""
         is_told = self.quirks.answers_task_aborted and task.request.nexus != issuer
         return _TASK_ABORTED if is_told else None
+
+    def _reset_task(self, task: Task, issuer: Nexus | None) -> None:
+        match self.quirks.resets:
+            case Reset.ABORTS:
+                told = self._told(task, issuer)
+                self._abort(task, told, waits=self.quirks.aborted_commands_land)
+            case Reset.WAITS:
+                task.perform()
+            case Reset.LEAVES:
+                pass
 
     def _abort(self, task: Task, ending: Ending | None, *, waits: bool = False) -> None:
         """``waits``: the backend finishes what it began, and only the initiator is told otherwise."""

@@ -91,6 +91,19 @@ class Abort(enum.Enum):
     """
 
 
+class Reset(enum.Enum):
+    """What LOGICAL UNIT RESET does with the commands in flight."""
+
+    ABORTS = "aborts"
+    """SAM-5 6.3.3: they are over, and nothing of them happens later."""
+
+    WAITS = "waits"
+    """tgt: they are carried out and end as they would; the reset is confirmed when the last has."""
+
+    LEAVES = "leaves"
+    """scsi_debug: confirms at once, and they go on: there a confirmed reset is no barrier."""
+
+
 @attrs.frozen
 class Quirks:
     """The switches.  An ending among them is what that mistake ends with."""
@@ -159,6 +172,7 @@ class Quirks:
     """What those learn whose registration was preempted."""
 
     was_reset: Code = (0x29, 0x03)
+    resets: Reset = Reset.ABORTS
     new_nexus: Code | None = None
     """The unit attention that greets a new session."""
 
@@ -268,6 +282,7 @@ TGT = Quirks(
     released=Released.TGT,
     preempted=RESERVATIONS_PREEMPTED,
     was_reset=POWER_ON_OR_RESET,
+    resets=Reset.WAITS,
     new_nexus=POWER_ON_OR_RESET,
     repeats_attentions=True,
     request_sense_attends=True,
@@ -277,7 +292,13 @@ TGT = Quirks(
 
 SCST = Quirks(name="SCST", conflict_before_attention=True)
 
-SCSI_DEBUG = Quirks(name="scsi_debug", has_persistent_reserve=False, scsi2=Scsi2.IGNORED)
+SCSI_DEBUG = Quirks(
+    name="scsi_debug",
+    has_persistent_reserve=False,
+    scsi2=Scsi2.IGNORED,
+    was_reset=POWER_ON_OR_RESET,
+    resets=Reset.LEAVES,
+)
 
 PER_INITIATOR = Quirks(name="registration per initiator", basis=Basis.INITIATOR)
 

@@ -27,7 +27,7 @@ from mpio_fuse.errors import TransportError, TransportGone
 from mpio_fuse.scsi.command import Command, Completion, HostStatus
 from mpio_fuse.target.logical_unit import LogicalUnitModel
 from mpio_fuse.target.nexus import Nexus
-from mpio_fuse.target.task import Answer, Task
+from mpio_fuse.target.task import Answer, Progress, Task
 from mpio_fuse.transport.data_phase import data_phase_of
 from mpio_fuse.transport.simulated_link import Fault, Link, Loss
 from mpio_fuse.transport.simulated_resets import ResetLane
@@ -287,8 +287,9 @@ class SimulatedTransport:
         if self._is_cut(reset.nexus):
             reset.end("the link went down")
             return
-        dropped = self._in_target()
+        in_target = self._in_target()
         self.model.lun_reset(reset.nexus)
+        dropped = [one for one, task in in_target if task.progress is Progress.ABORTED]
         if fault is not None:
             return
         await _sleep(self.link.reset_s + self.link.answer_s)
@@ -299,9 +300,9 @@ class SimulatedTransport:
             self._give_back(carriage, Completion(host_status=self.link.dropped_as))
         reset.end(None)
 
-    def _in_target(self) -> list[_Carriage]:
+    def _in_target(self) -> list[tuple[_Carriage, Task]]:
         """The commands of this transport that the target works on."""
-        return [one for one in self._under_way if one.task is not None and one.task.is_in_flight]
+        return [(one, one.task) for one in self._under_way if one.task and one.task.is_in_flight]
 
     def _unconfirmed(self, problem: str) -> TransportError:
         return TransportError(

@@ -82,8 +82,10 @@ class UnitAttentionBench(Bench, Protocol):
 class HeldResetBench(Bench, Protocol):
     """A bench that can keep resets from being answered."""
 
-    resets: int
-    """How many have gone out of the transport."""
+    @property
+    def resets(self) -> int:
+        """How many have gone out of the transport."""
+        ...
 
     def held_resets(self) -> AbstractAsyncContextManager[None]:
         """While it is entered, no reset is confirmed; on leaving, those that went out are."""
@@ -439,7 +441,12 @@ class HeldResetConformance:
             nursery.cancel_scope.cancel()
 
 
-async def out(bench: HeldResetBench, count: int) -> None:
+class _Counting(Protocol):
+    @property
+    def resets(self) -> int: ...
+
+
+async def out(bench: _Counting, count: int) -> None:
     """Wait until ``count`` resets have gone out, and no more."""
     with trio.fail_after(HANG_S):
         while bench.resets < count:  # noqa: ASYNC110 (they may go out in a thread, unannounced)

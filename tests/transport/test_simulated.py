@@ -16,7 +16,7 @@ from mpio_fuse.scsi.reservation_key import ReservationKey
 from mpio_fuse.scsi.unit_ready import test_unit_ready
 from mpio_fuse.target.logical_unit import LogicalUnitModel
 from mpio_fuse.target.nexus import Nexus
-from mpio_fuse.target.quirks import LIO, SPC, TGT, Quirks
+from mpio_fuse.target.quirks import LIO, SCSI_DEBUG, SPC, TGT, Quirks
 from mpio_fuse.transport.simulated import SimulatedTransport
 from tests.transport.conformance import (
     HeldResetConformance,
@@ -486,3 +486,22 @@ async def test_a_reset_ends_a_scsi_2_reservation() -> None:
     await b.reset_logical_unit()
     await clear_attentions(b)
     assert (await b.execute(a_write())).is_good
+
+
+@pytest.mark.parametrize("quirks", [TGT, SCSI_DEBUG], ids=["tgt", "scsi_debug"])
+async def test_commands_that_a_reset_does_not_drop_are_answered(
+    nursery: trio.Nursery, quirks: Quirks
+) -> None:
+    model, ends = LogicalUnitModel(quirks), list[Completion]()
+    transport = SimulatedTransport(model, HOST_A)
+    await clear_attentions(transport)
+    transport.link.execution_s = 3.0
+
+    async def one() -> None:
+        ends.append(await transport.execute(a_write(7)))
+
+    nursery.start_soon(one)
+    await trio.sleep(1)
+    await transport.reset_logical_unit()
+    await trio.sleep(5)
+    assert ends == [Completion()]
