@@ -1,34 +1,14 @@
 """One underpath: a nexus to the logical unit, its transport, and what we know of it."""
 
-import enum
 from collections.abc import Iterable
 
 import attrs
 
+from mpio_fuse.device.condition.state import UnderpathState
 from mpio_fuse.scsi.verdict import Verdict
 from mpio_fuse.transport.contract import Transport
 
-
-class UnderpathState(enum.Enum):
-    """As multipath names them.  Each says who sets it and what it means."""
-
-    UNCHECKED = "unchecked"
-    """Set when the underpath is made: nobody has tried to register it yet."""
-
-    UP = "up"
-    """Set by a successful registration: commands get through."""
-
-    GHOST = "ghost"
-    """Set by an ALUA answer: the path is there, but the target port is in standby."""
-
-    DOWN = "down"
-    """Set by whoever saw a command fail for transport reasons, or a registration refused."""
-
-    DELAYED = "delayed"
-    """Set after recovery: commands get through, but the hold-down is not over."""
-
-    REMOVED = "removed"
-    """Set when the node went away or turned out to be another disk; never left again."""
+__all__ = ["Counters", "Suspicion", "Underpath", "UnderpathState"]
 
 
 @attrs.define
