@@ -1,0 +1,1 @@
+"""Which underpath carries the next data command.  Pure and synchronous, given ``now_s``."""
