@@ -80,7 +80,7 @@ def _size(report: LunReport) -> str:
 
 def _persistent_reserve(report: LunReport) -> str:
     if not report.lun.logical_unit.has_persistent_reserve:
-        return "no; cannot be served yet"
+        return "no; single path with SCSI-2 RESERVE(6)"
     capabilities = report.facts.capabilities if report.facts else None
     notes = list(_notes(capabilities)) if capabilities else []
     return f"yes ({', '.join(notes)})" if notes else "yes"

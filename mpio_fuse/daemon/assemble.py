@@ -9,7 +9,7 @@ import attrs
 import structlog
 import trio
 
-from mpio_fuse.daemon.config import Config
+from mpio_fuse.daemon.config import Config, LunConfig
 from mpio_fuse.daemon.mountpoint_of import mountpoint_of
 from mpio_fuse.device.claim import Claim
 from mpio_fuse.device.discovered import DiscoveredLun, Discovery
@@ -104,13 +104,17 @@ async def _serve(
 ) -> None:
     """Make one LUN ready; one that cannot be is left out."""
     settings = Settings(
-        key, config.timeouts.io_s, config.timeouts.control_s, standby=config.standby
+        key,
+        config.timeouts.io_s,
+        config.timeouts.control_s,
+        standby=config.standby,
+        serialise_registers=config.serialise_registers,
     )
-    name = config.lun(str(found.wwid)).alias or str(found.wwid)
+    about = config.lun(str(found.wwid))
+    name = about.alias or str(found.wwid)
     transports = [node.transport for node in found.underpaths]
-    lun = ServedLun(PseudoDevice(found.logical_unit, transports, settings, name), Claim(name))
+    lun = ServedLun(PseudoDevice(_unit(found, about), transports, settings, name), Claim(name))
     try:
-        _require_persistent_reserve(found.logical_unit, name)
         for node in found.underpaths:
             if node.block_device is not None:
                 await lun.claim.add(node.block_device)
@@ -126,10 +130,10 @@ async def _serve(
         assembled.luns.append(lun)
 
 
-def _require_persistent_reserve(unit: LogicalUnit, name: str) -> None:
-    if not unit.has_persistent_reserve:
-        what = "has no persistent reservations, which is what this program needs"
-        raise MpioError(what, lun=name, hint="turn them on in the array, or leave this LUN out")
+def _unit(found: DiscoveredLun, config: LunConfig) -> LogicalUnit:
+    """The logical unit as it is to be treated."""
+    unit = found.logical_unit
+    return attrs.evolve(unit, has_persistent_reserve=False) if config.single_path else unit
 
 
 def _require_some(found: Discovery, wanted: Sequence[DiscoveredLun], assembled: Assembled) -> None:

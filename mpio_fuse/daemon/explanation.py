@@ -4,7 +4,7 @@ import errno
 from typing import Any
 
 from mpio_fuse.daemon.reserve_reading import reservation_document
-from mpio_fuse.reserve.explain import Explanation, Removed, Sent, Step
+from mpio_fuse.reserve.explain_words import Explanation, Removed, Sent, Step
 from mpio_fuse.reserve.option_words import spell_options
 from mpio_fuse.reserve.situation import Situation
 

@@ -26,6 +26,7 @@ from mpio_fuse.device.probe import Prober
 from mpio_fuse.device.reserve_reader import ReserveReader
 from mpio_fuse.device.selector import RoundRobin
 from mpio_fuse.device.settings import Settings
+from mpio_fuse.device.single_path import SinglePath
 from mpio_fuse.device.snapshot import DeviceSnapshot, underpath_snapshot
 from mpio_fuse.device.underpath import Underpath, UnderpathState
 from mpio_fuse.errors import MpioError, NoUsableUnderpath, OpenRefused
@@ -71,7 +72,8 @@ class PseudoDevice:
         self._changing = trio.Lock()
         self._log = log.bind(lun=self.name)
         gate = Gate()
-        self._ownership = PersistentOwnership(
+        kind = PersistentOwnership if logical_unit.has_persistent_reserve else SinglePath
+        self._ownership: PersistentOwnership | SinglePath = kind(
             self.name,
             logical_unit.wwid,
             self.underpaths,

@@ -4,6 +4,8 @@ What the figures leave out happens here and in the registrar: retries, unit atte
 did nothing.  A box answers only once its outcome is known.
 """
 
+from collections.abc import Awaitable, Callable
+
 import structlog
 
 from mpio_fuse.device.registrar import Registrar, ReserveState
@@ -19,6 +21,27 @@ from mpio_fuse.reserve.procedure import (
 from mpio_fuse.scsi.reservation_key import ReservationKey
 
 log = structlog.get_logger(__name__)
+
+
+async def run(lun: str, procedure: Procedure, act: Callable[[Box], Awaitable[Outcome]]) -> End:
+    """From the first box to the end; ``act`` does what a box says.
+
+    A box during which the last underpath goes silent ends the run as EIO: nothing more can be known.
+    """
+    try:
+        here = next(procedure)
+        while True:
+            outcome = await act(here)
+            log.debug("box", lun=lun, box=here.label, outcome=outcome.value)
+            here = procedure.send(outcome)
+    except StopIteration as stop:
+        end: End = stop.value
+        return end
+    except NoUsableUnderpath as error:
+        log.warning("procedure cut short", lun=lun, cause=str(error))
+        return End.EIO
+    finally:
+        procedure.close()
 
 
 class Runner:
@@ -44,24 +67,8 @@ class Runner:
         """What the last READ RESERVATION of this run said."""
 
     async def run(self, procedure: Procedure) -> End:
-        """From the first box to the end.
-
-        A box during which the last underpath goes silent ends the run as EIO: nothing more can be known.
-        """
-        try:
-            here = next(procedure)
-            while True:
-                outcome = await self._act(here)
-                log.debug("box", lun=self._registrar.lun, box=here.label, outcome=outcome.value)
-                here = procedure.send(outcome)
-        except StopIteration as stop:
-            end: End = stop.value
-            return end
-        except NoUsableUnderpath as error:
-            log.warning("procedure cut short", lun=self._registrar.lun, cause=str(error))
-            return End.EIO
-        finally:
-            procedure.close()
+        """Run the procedure: see `run`."""
+        return await run(self._registrar.lun, procedure, self._act)
 
     async def _act(self, here: Box) -> Outcome:
         match here.act:

@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterator
 import attrs
 
 from mpio_fuse.errors import OpenRefused
+from mpio_fuse.reserve.explain_single import explain_single
+from mpio_fuse.reserve.explain_words import Explanation, Removed, Sent, Step
 from mpio_fuse.reserve.fig07_decision import OpenOption, decide
 from mpio_fuse.reserve.local import check_local
 from mpio_fuse.reserve.procedure import ERRNOS, Act, Box, End, Outcome, Procedure, reservation_found
@@ -24,7 +26,6 @@ from mpio_fuse.reserve.situation import OUR_TYPE, Situation
 from mpio_fuse.scsi.opcodes import PrIn, PrOut
 from mpio_fuse.scsi.pr_in import Reservation
 from mpio_fuse.scsi.reservation_key import ZERO_KEY, ReservationKey
-from mpio_fuse.scsi.transport_id import TransportId
 
 FIGURES = {
     "forced_open": "Figure 8, forced open",
@@ -32,49 +33,6 @@ FIGURES = {
     "no_reserve": "Figure 10, no reserve",
     "default_reserve": "Figure 11, default reserve",
 }
-
-
-@attrs.frozen
-class Sent:
-    """One command of the story.  ``note``: what is special about it; ``is_answered``: whether the target hears it."""
-
-    underpath: str
-    action: PrIn | PrOut
-    words: str
-    note: str = ""
-    is_answered: bool = True
-
-
-@attrs.frozen
-class Step:
-    """One box: its number in the figure (or a word, for what the figures leave out), and what comes of it."""
-
-    box: str
-    title: str
-    commands: tuple[Sent, ...]
-    outcome: Outcome
-
-
-@attrs.frozen
-class Removed:
-    """A registration that would be gone.  ``transport_id`` None: the target does not tell whose it is."""
-
-    key: ReservationKey
-    is_holder: bool
-    transport_id: TransportId | None = None
-
-
-@attrs.frozen(kw_only=True)
-class Explanation:
-    """``errno`` None: the open succeeds.  ``figure`` is empty when it would not get as far as one."""
-
-    options: OpenOption
-    figure: str = ""
-    steps: tuple[Step, ...] = ()
-    errno: int | None = None
-    reason: str = ""
-    removed: tuple[Removed, ...] = ()
-    notes: tuple[str, ...] = ()
 
 
 def explain(options: OpenOption, situation: Situation) -> Explanation:
@@ -88,6 +46,8 @@ def explain(options: OpenOption, situation: Situation) -> Explanation:
         check_local(situation.lun, options, situation.opens)
     except OpenRefused as refusal:
         return Explanation(options=options, errno=refusal.errno, reason=refusal.what)
+    if not situation.has_persistent_reserve:
+        return explain_single(options, situation)
     if situation.reservation is None and situation.opens:
         return Explanation(options=options, errno=errno.EIO, reason="no underpath answers")
     story = _Story(situation)

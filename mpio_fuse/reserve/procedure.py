@@ -36,6 +36,10 @@ class Act(enum.Enum):
     CLOSE_ALL = "close all underpaths"
     OPEN_HOLDER = "open the underpath that holds the reservation"
     UNREGISTER_ALL = "unregister all registered underpaths"
+    RESERVE_6 = "reserve, as SCSI-2 does"
+    RELEASE_6 = "release, as SCSI-2 does"
+    RESET = "reset the logical unit"
+    TEST_UNIT_READY = "see whether another host has it reserved"
 
 
 class Outcome(enum.Enum):
@@ -81,6 +85,10 @@ OUTCOMES: dict[Act, tuple[Outcome, ...]] = {
     Act.CLOSE_ALL: (Outcome.DONE,),
     Act.OPEN_HOLDER: (Outcome.DONE,),
     Act.UNREGISTER_ALL: (Outcome.DONE,),
+    Act.RESERVE_6: _GOOD_OR_REFUSED,
+    Act.RELEASE_6: _GOOD_OR_REFUSED,
+    Act.RESET: _GOOD_OR_REFUSED,
+    Act.TEST_UNIT_READY: _GOOD_OR_REFUSED,
 }
 
 

@@ -43,6 +43,7 @@ class Situation:
         is_lost: what those relied on is not ours any more, so that they will be fenced before anything is sent.
         is_reserving: one of them relies on the reservation.
         unregisters_standby: a host that holds nothing takes its registrations back.
+        has_persistent_reserve: False for a single path, where nothing of all this can be read.
     """
 
     lun: str
@@ -56,6 +57,7 @@ class Situation:
     is_reserving: bool = False
     is_lost: bool = False
     unregisters_standby: bool = False
+    has_persistent_reserve: bool = True
 
     @property
     def usable(self) -> tuple[UnderpathFact, ...]:

@@ -59,3 +59,9 @@ class PrOut(enum.IntEnum):
     REGISTER_AND_IGNORE_EXISTING_KEY = 0x06
     REGISTER_AND_MOVE = 0x07
     REPLACE_LOST_RESERVATION = 0x08
+
+
+class TaskManagement(enum.IntEnum):
+    """Task management functions, by the codes of iSCSI (RFC 7143 11.5.1)."""
+
+    LOGICAL_UNIT_RESET = 5

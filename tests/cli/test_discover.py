@@ -175,7 +175,7 @@ def test_tree_of_a_reserved_lun(use: Use, capsys: pytest.CaptureFixture[str]) ->
 def test_tree_without_persistent_reserve(use: Use, capsys: pytest.CaptureFixture[str]) -> None:
     use(FakeHost().add(LogicalUnitModel(SCSI_DEBUG)))
     shown = lines(capsys)
-    assert "persistent reserve: no; cannot be served yet" in shown
+    assert "persistent reserve: no; single path with SCSI-2 RESERVE(6)" in shown
     assert not any(line.startswith("reservation") for line in shown)
 
 

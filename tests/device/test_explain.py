@@ -11,7 +11,8 @@ from structlog.testing import capture_logs
 
 from mpio_fuse.device.pseudo_device import PseudoDevice
 from mpio_fuse.errors import MpioError, UsageError
-from mpio_fuse.reserve.explain import Explanation, explain
+from mpio_fuse.reserve.explain import explain
+from mpio_fuse.reserve.explain_words import Explanation
 from mpio_fuse.reserve.fig07_decision import OpenOption
 from mpio_fuse.scsi import pr_out
 from mpio_fuse.scsi.opcodes import OpCode, PrOut

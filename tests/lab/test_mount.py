@@ -154,17 +154,6 @@ def test_a_named_node_that_is_offline_is_left_out(a: Host) -> None:
         a.run(f"echo running > {state}").check()
 
 
-def test_a_disk_without_persistent_reservations_is_refused_in_one_line(a: Host) -> None:
-    a.run("modprobe scsi_debug max_luns=1").check()
-    try:
-        node = a.run("lsscsi -g | awk '/scsi_debug/ {print $NF}'").check().stdout.strip()
-        refused = a.mount(node)
-        assert refused.status == 1
-        assert "has no persistent reservations, which is what this program needs" in _line(refused)
-    finally:
-        a.run("rmmod scsi_debug").check()
-
-
 @pytest.mark.parametrize(
     ("node", "words"),
     [
@@ -197,10 +186,3 @@ def test_without_fuse_it_says_what_to_install(a: Host) -> None:
     assert refused.status == 1
     assert "no FUSE here" in _line(refused)
     assert "modprobe fuse" in _line(refused)
-
-
-@pytest.mark.fabric(kind="scsi_debug", hosts=1)
-def test_a_lun_without_persistent_reservations_is_named(a: Host) -> None:
-    refused = a.mount()
-    assert refused.status == 1
-    assert "has no persistent reservations" in _line(refused)
