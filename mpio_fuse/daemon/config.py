@@ -22,6 +22,8 @@ from mpio_fuse.daemon.config_section import (
     texts,
     truth,
 )
+from mpio_fuse.daemon.config_underpaths import take_underpath_rules
+from mpio_fuse.device.underpath_rules import UnderpathRules
 from mpio_fuse.errors import MpioError, UsageError
 from mpio_fuse.fs.attributes import Ownership
 from mpio_fuse.fs.flags import FLAG_OPTIONS, MAPPABLE_FLAGS
@@ -67,14 +69,11 @@ class LogConfig:
 
 @attrs.frozen
 class LunConfig:
-    """What is configured for one LUN.  ``open`` applies to opens that name no option.
-
-    ``single_path``: SCSI-2 reservations over one underpath, though the array has persistent ones.
-    """
+    """What is configured for one LUN.  ``open`` applies to opens that name no option.  ``underpaths`` None: as for all."""
 
     alias: str | None = None
     open: OpenOption = OpenOption.DEFAULT
-    single_path: bool = False
+    underpaths: UnderpathRules | None = None
 
 
 @attrs.frozen
@@ -86,16 +85,20 @@ class Config:
     allow_other: bool = attrs.Factory(lambda: os.geteuid() == 0)
     force_group: int | None = None
     standby: Standby = "registered"
-    serialise_registers: bool = False
     bypass: frozenset[str] = frozenset()
     timeouts: Timeouts = Timeouts()
     log: LogConfig = LogConfig()
+    underpaths: UnderpathRules = attrs.Factory(UnderpathRules)
     open_flags: Mapping[int, OpenOption] = FLAG_OPTIONS
     luns: Mapping[str, LunConfig] = attrs.Factory(dict)
 
     def lun(self, wwid: str) -> LunConfig:
         """What is configured for one LUN."""
         return self.luns.get(wwid, LunConfig())
+
+    def underpath_rules(self, wwid: str) -> UnderpathRules:
+        """How the underpaths of one LUN are to be treated."""
+        return self.lun(wwid).underpaths or self.underpaths
 
 
 _STANDBY = one_of("registered", "unregistered")
@@ -124,18 +127,19 @@ def load(file: Path | None) -> Config:
 
 def _decode(section: Section) -> Config:
     default = Config()
+    underpaths = _underpaths(section.section("underpaths"))
     config = Config(
         key=section.take("key", lambda value: ReservationKey.parse_host(text(value)), None),
         ownership=_ownership(section, default.ownership),
         allow_other=section.take("allow_other", truth, default.allow_other),
         force_group=section.take("forced_open_group", _gid, None),
         standby=section.take("standby", _standby, default.standby),
-        serialise_registers=section.take("serialise_registers", truth, default.serialise_registers),
         bypass=section.take("bypass", lambda value: frozenset(texts(value)), default.bypass),
         timeouts=_timeouts(section.section("timeouts")),
         log=_log(section.section("log")),
         open_flags=_open_flags(section.section("open_flags")),
-        luns=_luns(section),
+        underpaths=underpaths,
+        luns=_luns(section, underpaths),
     )
     section.finish()
     return config
@@ -161,6 +165,12 @@ def _timeouts(section: Section) -> Timeouts:
     return timeouts
 
 
+def _underpaths(section: Section) -> UnderpathRules:
+    rules = take_underpath_rules(section, UnderpathRules())
+    section.finish()
+    return rules
+
+
 def _log(section: Section) -> LogConfig:
     default = LogConfig()
     levels = one_of("debug", "info", "warning", "error")
@@ -173,17 +183,18 @@ def _log(section: Section) -> LogConfig:
     return log
 
 
-def _luns(section: Section) -> dict[str, LunConfig]:
+def _luns(section: Section, for_all: UnderpathRules) -> dict[str, LunConfig]:
     luns: dict[str, LunConfig] = {}
     owners: dict[str, str] = {}
     for wwid, lun in section.sections("luns").items():
         alias = lun.take("alias", _alias, None)
         options = lun.take("open", _options, OpenOption.DEFAULT)
-        single_path = lun.take("single_path", truth, default=False)
+        own = take_underpath_rules(lun, for_all)
+        rules = own if own != for_all else None
         lun.finish()
         if alias is not None and owners.setdefault(alias, wwid) != wwid:
             raise UsageError(f"{lun.where}: alias: {alias!r} is the alias of {owners[alias]} too")
-        luns[wwid] = LunConfig(alias=alias, open=options, single_path=single_path)
+        luns[wwid] = LunConfig(alias=alias, open=options, underpaths=rules)
     return luns
 
 

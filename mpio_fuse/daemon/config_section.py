@@ -89,6 +89,25 @@ def seconds(value: object) -> float:
     return float(str(value))
 
 
+def seconds_or_zero(value: object) -> float:
+    """A time that may be zero."""
+    try:
+        return 0.0 if _is_zero(value) else seconds(value)
+    except ValueError:
+        raise ValueError(f"{value!r} is not a number of seconds") from None
+
+
+def _is_zero(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value == 0
+
+
+def count(value: object) -> int:
+    """A whole number, not below 0."""
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 1 << 31:
+        raise ValueError(f"{value!r} is not a whole number from 0 on")
+    return value
+
+
 def permissions(value: object) -> int:
     """Permission bits, as TOML's ``0o660`` or the text ``"660"``."""
     try:

@@ -107,9 +107,8 @@ class Attempts:
 
     def _may_meet_again(self, underpath: int, case: Case) -> bool:
         """Whether an underpath that came back may be tried: its next failure must still be within the count."""
-        action, max_count = case.reaction.action, case.reaction.max_count
-        is_counted = action is Action.ELSEWHERE and max_count is not None
-        return is_counted and self._counts[underpath, case] < (max_count or 0)
+        max_count = case.reaction.max_count
+        return max_count is not None and self._counts[underpath, case] < max_count
 
     def _pause_s(self, case: Case) -> float:
         back_off = case.reaction.back_off

@@ -4,6 +4,7 @@ from typing import Literal
 
 import attrs
 
+from mpio_fuse.device.underpath_rules import UnderpathRules
 from mpio_fuse.scsi.reservation_key import ReservationKey
 
 
@@ -15,7 +16,7 @@ class Settings:
     data command on one underpath, ``control_timeout_s`` one command that is not data.  ``standby`` says
     what a host that holds nothing keeps at the array: its registrations (the patent's way), or none,
     so that the array refuses it too.  ``serialise_registers``: one REGISTER at a time, for arrays that stall when
-    several come at once.
+    several come at once.  ``underpaths``: how they are checked and selected, and for how long none may be missed.
     """
 
     key: ReservationKey
@@ -23,3 +24,4 @@ class Settings:
     control_timeout_s: float = 10.0
     standby: Literal["registered", "unregistered"] = "registered"
     serialise_registers: bool = False
+    underpaths: UnderpathRules = attrs.Factory(UnderpathRules)

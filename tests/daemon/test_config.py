@@ -4,10 +4,14 @@ import os
 import tomllib
 from pathlib import Path
 
+import attrs
 import pytest
 
 from mpio_fuse.daemon import config
 from mpio_fuse.daemon.config import Config, LogConfig, LunConfig, Timeouts, load
+from mpio_fuse.device.condition.rules import HealthRules, MarginalRule
+from mpio_fuse.device.selection.rules import Failback, SelectionRules, SelectorName
+from mpio_fuse.device.underpath_rules import CheckerName, UnderpathRules
 from mpio_fuse.errors import MpioError, UsageError
 from mpio_fuse.fs.attributes import Ownership
 from mpio_fuse.reserve.fig07_decision import OpenOption
@@ -29,6 +33,19 @@ control = 2.5
 check = 3
 stop = 1
 
+[underpaths]
+selector = "queue-length"
+failback = "manual"
+checker = "read"
+check_min = 1
+check_max = 8.5
+hold_down = 0
+marginal_failures = 5
+marginal_window = 60
+marginal_rest = 90
+no_path_timeout = 0
+no_path_requests = 7
+
 [log]
 level = "debug"
 format = "json"
@@ -41,9 +58,21 @@ O_SYNC = "single+forced"
 [luns."naa.1"]
 alias = "database"
 open = "retain+forced"
+selector = "service-time"
+failback = 30
+no_path_timeout = 120
 
 [luns."naa.2"]
 """
+
+RULES = UnderpathRules(
+    CheckerName.READ,
+    HealthRules(1, 8.5, 0, MarginalRule(5, 60, 90)),
+    SelectionRules(SelectorName.QUEUE_LENGTH, Failback(None)),
+    no_path_timeout_s=0,
+    no_path_requests=7,
+)
+"""Of `FULL`."""
 
 
 def _written(tmp_path: Path, text: str) -> Path:
@@ -62,6 +91,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         bypass=frozenset({"naa.9"}),
         timeouts=Timeouts(5, 2.5, 3, 1),
         log=LogConfig("debug", "json", Path("/var/log/x")),
+        underpaths=RULES,
         open_flags={
             os.O_NONBLOCK: OpenOption.NO_RESERVE,
             os.O_NOFOLLOW: OpenOption.SINGLE,
@@ -69,7 +99,15 @@ def test_every_key_is_read(tmp_path: Path) -> None:
             os.O_SYNC: OpenOption.SINGLE | OpenOption.FORCED_OPEN,
         },
         luns={
-            "naa.1": LunConfig("database", OpenOption.RETAIN_RESERVATION | OpenOption.FORCED_OPEN),
+            "naa.1": LunConfig(
+                "database",
+                OpenOption.RETAIN_RESERVATION | OpenOption.FORCED_OPEN,
+                underpaths=attrs.evolve(
+                    RULES,
+                    selection=SelectionRules(SelectorName.SERVICE_TIME, Failback(30)),
+                    no_path_timeout_s=120,
+                ),
+            ),
             "naa.2": LunConfig(),
         },
     )
@@ -104,7 +142,11 @@ def test_the_example_in_the_manual_has_every_key() -> None:
 
 def test_the_manual_explains_every_key() -> None:
     manual = (Path(__file__).parents[2] / "docs" / "config.md").read_text()
-    names = {name for table in _names(FULL).values() for name in table} - {"timeouts", "log"}
+    names = {name for table in _names(FULL).values() for name in table} - {
+        "timeouts",
+        "log",
+        "underpaths",
+    }
     assert [name for name in sorted(names) if f"| `{name}` |" not in manual] == []
 
 
@@ -174,6 +216,28 @@ def test_of_an_unprivileged_daemon_they_belong_to_its_user(monkeypatch: pytest.M
             r"\[open_flags\]: O_ASYNC: 'force': there is no open option 'force'",
         ),
         ("[open_flags]\nO_ASYNC = []", r"\[open_flags\]: O_ASYNC: \[\] is not a text"),
+        (
+            '[underpaths]\nselector = "fastest"',
+            r"\[underpaths\]: selector: 'fastest' is none of round",
+        ),
+        ('[underpaths]\nchecker = "ping"', "checker: 'ping' is none of tur, read"),
+        ("[underpaths]\ncheck_min = 0", "check_min: 0 is not a number of seconds above 0"),
+        (
+            "[underpaths]\ncheck_min = 5\ncheck_max = 3",
+            r"toml \[underpaths\]: check_max: 3 is less than check_min, 5",
+        ),
+        ("[underpaths]\nhold_down = -1", "hold_down: -1 is not a number of seconds$"),
+        ("[underpaths]\nhold_down = false", "hold_down: False is not a number of seconds$"),
+        ("[underpaths]\nmarginal_failures = 1.5", "failures: 1.5 is not a whole number from 0 on"),
+        ("[underpaths]\nmarginal_failures = true", "True is not a whole number from 0 on"),
+        ("[underpaths]\nno_path_requests = -1", "requests: -1 is not a whole number from 0 on"),
+        (
+            '[underpaths]\nfailback = "later"',
+            "failback: 'later' is neither immediate nor manual nor a number of seconds above 0",
+        ),
+        ("[underpaths]\nfailback = 0", "failback: 0 is neither immediate nor manual"),
+        ("[underpaths]\nhold = 1", r"\[underpaths\]: unknown key 'hold'; known keys: check_max, "),
+        ('[luns."naa.1"]\ncheck_max = 1', r"\[naa\.1\]: check_max: 1 is less than check_min, 5"),
         ("key =", "not TOML"),
     ],
 )
@@ -187,6 +251,29 @@ def test_two_luns_cannot_share_an_alias(tmp_path: Path) -> None:
     text = '[luns."naa.1"]\nalias = "x"\n[luns."naa.2"]\nalias = "x"\n'
     with pytest.raises(UsageError, match=r"naa\.2.*'x' is the alias of naa\.1 too"):
         load(_written(tmp_path, text))
+
+
+def test_no_underpath_is_marginal_when_none_is_to_be(tmp_path: Path) -> None:
+    never = "[underpaths]\nmarginal_failures = 0\nmarginal_window = 7\n"
+    again = never + '[luns."naa.1"]\nmarginal_failures = 4\n'
+    loaded = load(_written(tmp_path, again))
+    assert loaded.underpath_rules("naa.2").health.marginal is None
+    marginal = loaded.underpath_rules("naa.1").health.marginal
+    assert marginal is not None
+    assert marginal.failures == 4
+
+
+def test_rare_checks_need_one_key(tmp_path: Path) -> None:
+    health = load(_written(tmp_path, "[underpaths]\ncheck_min = 60\n")).underpaths.health
+    assert (health.check_min_s, health.check_max_s) == (60, 60)
+
+
+def test_a_lun_has_the_rules_for_all_but_for_its_own(tmp_path: Path) -> None:
+    loaded = load(_written(tmp_path, FULL))
+    for wwid in ("naa.2", "naa.elsewhere"):
+        assert loaded.underpath_rules(wwid) == RULES
+    assert loaded.underpath_rules("naa.1").no_path_timeout_s == 120
+    assert loaded.underpath_rules("naa.1").health == RULES.health
 
 
 def test_a_file_that_cannot_be_read_is_no_usage_error(tmp_path: Path) -> None:
