@@ -37,6 +37,7 @@ SUBCOMMANDS = {
     "explain": Entry(
         "mpio_fuse.cli.explain:explain", "Tell what an open would do now, without doing it."
     ),
+    "fault": Entry("mpio_fuse.cli.fault:fault", "Make the commands of a lab fail."),
     "mount": Entry("mpio_fuse.cli.mount:mount", "Show every LUN as a file below a mountpoint."),
     "persist": Entry(
         "mpio_fuse.cli.persist:persist", "Persistent reservations by hand, over device nodes."

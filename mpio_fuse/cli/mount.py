@@ -1,12 +1,14 @@
 """``mpio-fuse mount``: start the daemon of a mountpoint, in the background or here."""
 
 import contextlib
+from functools import partial
 from pathlib import Path
 
 import click
 
 from mpio_fuse.cli.device_argument import named_devices
 from mpio_fuse.cli.main import PROGRAM, error_lines
+from mpio_fuse.cli.mount_instruments import InstrumentOptions, instrument_options
 from mpio_fuse.cli.printable import printable
 from mpio_fuse.daemon import background, config, control, logs, mountpoint
 from mpio_fuse.daemon.readiness import Pipe, Readiness, Unheard
@@ -27,12 +29,14 @@ from mpio_fuse.scsi.reservation_key import ReservationKey
 )  # fmt: skip
 @click.option("--foreground", is_flag=True, help="Serve until stopped, and log to stderr.")
 @click.option("--ready-fd", type=int, hidden=True)
+@instrument_options
 def mount(
     mountpoint_text: str,
     devices: tuple[str, ...],
     config_file: Path | None,
     key_text: str | None,
     *,
+    options: InstrumentOptions,
     foreground: bool,
     ready_fd: int | None,
 ) -> None:
@@ -45,13 +49,14 @@ def mount(
     place = mountpoint.absolute(mountpoint_text)
     if foreground or ready_fd is not None:
         readiness = Unheard() if ready_fd is None else Pipe(ready_fd)
-        _serve(place, devices, settings, key, readiness)
+        _serve(place, devices, settings, key, options, readiness)
         return
     control.make_run_directory()
     log_file = settings.log.file or control.endpoint(place).log
     arguments = ["mount", str(place), *devices, "--key", str(key)]
     if config_file is not None:
         arguments += ["--config", str(config_file.absolute())]
+    arguments += options.arguments
     background.start(arguments, log_file.absolute(), _warn)
 
 
@@ -70,6 +75,7 @@ def _serve(
     devices: tuple[str, ...],
     settings: config.Config,
     key: ReservationKey,
+    options: InstrumentOptions,
     readiness: Readiness,
 ) -> None:
     """Be the daemon, and tell whoever started us how that went."""
@@ -81,7 +87,10 @@ def _serve(
     is_brief = isinstance(readiness, Pipe) and settings.log.file is None
     brief_log = control.endpoint(place).log if is_brief else None
     try:
-        run(Plan(place, devices, settings, key, brief_log), assemble, readiness)
+        with options.instruments(readiness) as instruments:
+            plan = Plan(place, devices, settings, key, brief_log, instruments)
+            wrapping = partial(assemble, wrap=instruments.wrap) if instruments else assemble
+            run(plan, wrapping, readiness)
     except BaseException as error:
         status, lines = error_lines(error)
         if isinstance(readiness, Pipe) and readiness.fail(lines, status) and brief_log is not None:

@@ -71,10 +71,23 @@ def _only(daemons: list[dict[str, Any]], lun: str) -> list[dict[str, Any]]:
 
 def _show_daemon(console: Console, daemon: dict[str, Any]) -> None:
     console.print(_line(f"{daemon['mountpoint']}  (pid {daemon['pid']}, key {daemon['key']})"))
+    _show_instruments(console, daemon)
     for lun in daemon["luns"]:
         _show_lun(console, lun)
     for text in daemon["left_out"]:
         console.print(_line(f"  left out: {text}"))
+
+
+def _show_instruments(console: Console, daemon: dict[str, Any]) -> None:
+    if lab := daemon.get("lab"):
+        console.print(_line("  LAB: commands can be made to fail", style="bold"))
+        for one in lab["faults"]:
+            struck = f"{one['state']}, has struck {one['struck']} of {one['seen']}"
+            fault = f"{one['underpath']}: {one['fault']}"
+            console.print(_line(f"    fault {one['number']}: {fault}  ({struck})"))
+    if trace := daemon.get("trace"):
+        problem = f", ended: {trace['problem']}" if trace["problem"] else ""
+        console.print(_line(f"  trace: {trace['file']}, {trace['lines']} commands{problem}"))
 
 
 def _show_lun(console: Console, lun: dict[str, Any]) -> None:

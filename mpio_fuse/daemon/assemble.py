@@ -17,6 +17,7 @@ from mpio_fuse.device.discovery import discover
 from mpio_fuse.device.health import watch
 from mpio_fuse.device.host import ThisHost
 from mpio_fuse.device.logical_unit import LogicalUnit
+from mpio_fuse.device.openers import Wrap, opening
 from mpio_fuse.device.pseudo_device import PseudoDevice
 from mpio_fuse.device.settings import Settings
 from mpio_fuse.errors import MpioError
@@ -75,13 +76,18 @@ class Assembled:
         return failures
 
 
-async def assemble(nodes: Sequence[str], config: Config, key: ReservationKey) -> Assembled:
+async def assemble(
+    nodes: Sequence[str], config: Config, key: ReservationKey, wrap: Wrap | None = None
+) -> Assembled:
     """Find, claim and register the LUNs behind the nodes named, or behind all.
+
+    ``wrap`` is put around every transport that is opened.
 
     Raises:
         MpioError, ExceptionGroup: a node that was named cannot be served, or no LUN can.
     """
-    found = await discover(nodes, host=ThisHost(mountpoint_of=mountpoint_of))
+    host = ThisHost(mountpoint_of=mountpoint_of)
+    found = await discover(nodes, open_transport=opening(wrap), host=host)
     assembled = Assembled(check_interval_s=config.timeouts.check_s)
     try:
         found.raise_for_unusable()

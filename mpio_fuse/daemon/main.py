@@ -41,6 +41,7 @@ from mpio_fuse.daemon.control import (
     make_run_directory,
     using_run_directory,
 )
+from mpio_fuse.daemon.lab import Instruments
 from mpio_fuse.daemon.lun_requests import AskedDevice, answer_for
 from mpio_fuse.daemon.readiness import Readiness
 from mpio_fuse.daemon.report import lun_report, users
@@ -85,7 +86,8 @@ Assemble = Callable[[Sequence[str], Config, ReservationKey], Awaitable[Assembly]
 class Plan:
     """What one daemon is to do.
 
-    ``nodes`` empty: all this host has.  ``brief_log``: a log to remove when all has ended well.
+    ``nodes`` empty: all this host has.  ``brief_log``: a log to remove when all has ended well.  ``instruments`` are
+    around its transports, which is for ``assemble`` to do.
     """
 
     mountpoint: Path
@@ -93,6 +95,7 @@ class Plan:
     config: Config
     key: ReservationKey
     brief_log: Path | None = None
+    instruments: Instruments = attrs.Factory(Instruments)
 
 
 def run(plan: Plan, assemble: Assemble, readiness: Readiness) -> None:
@@ -159,6 +162,8 @@ class _Daemon:
                 nursery.start_soon(control_server.serve, listener, answer, self.finished)
                 for error in assembly.left_out:
                     self.readiness.warn(f"left out: {error}")
+                for text in self.plan.instruments.warnings():
+                    self.readiness.warn(text)
                 await self._mount(fs, assembly.watch)
             finally:
                 await self._release(assembly, fs)
@@ -289,6 +294,8 @@ class _Answers:
                 return {"ok": True, "status": self._status()}
             case {"request": "unmount", "how": "idle" | "lazy" | "force" as how}:
                 return await self._unmount(how)
+            case {"request": "fault"}:
+                return self.daemon.plan.instruments.answer(request)
         reply = await answer_for(self.assembly.devices, request)
         if reply is None:
             raise UsageError("unknown request", hint="is this daemon of another version?")
@@ -308,6 +315,7 @@ class _Answers:
                 if device is file.device
             ],
             "left_out": [str(error) for error in self.assembly.left_out],
+            **plan.instruments.report(),
         }
 
     async def _unmount(self, how: str) -> dict[str, Any]:

@@ -1,24 +1,19 @@
 """How a DEVICE is opened, by the way users write it: a device node, or a URL with a scheme."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import NoReturn
 
 from mpio_fuse.errors import UsageError
 from mpio_fuse.transport.contract import Transport
+from mpio_fuse.transport.iscsi import open_iscsi
 from mpio_fuse.transport.sg import open_sg
 
 OpenTransport = Callable[[str], Awaitable[Transport]]
 
-
-async def _open_iscsi(device: str) -> NoReturn:
-    raise UsageError(
-        "iscsi:// devices cannot be opened yet",
-        underpath=device,
-        hint="log in with iscsiadm and name the /dev/sg* nodes of its disks",
-    )
+Wrap = Callable[[Transport], Transport]
+"""What is put around a transport when it is opened."""
 
 
-OPENERS: Mapping[str, OpenTransport] = {"": open_sg, "iscsi": _open_iscsi}
+OPENERS: Mapping[str, OpenTransport] = {"": open_sg, "iscsi": open_iscsi}
 """How a DEVICE is opened, by the scheme before its ``://``."""
 
 
@@ -36,6 +31,17 @@ async def open_device(device: str) -> Transport:
             f"unknown kind of device {scheme_of(device)}://", underpath=device, hint=hint
         )
     return await opener(device)
+
+
+def opening(wrap: Wrap | None) -> OpenTransport:
+    """`open_device`, with something around each transport; None: nothing."""
+    if wrap is None:
+        return open_device
+
+    async def open_wrapped(device: str) -> Transport:
+        return wrap(await open_device(device))
+
+    return open_wrapped
 
 
 def scheme_of(device: str) -> str:

@@ -5,7 +5,6 @@ key its parser.  A fault comes from a command line, a file or a socket, so what 
 column where it is, and nothing is guessed.
 """
 
-import enum
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NoReturn
@@ -13,14 +12,9 @@ from typing import Any, NoReturn
 import attrs
 
 from mpio_fuse.errors import UsageError
-from mpio_fuse.scsi.command import Command, Completion, HostStatus
-from mpio_fuse.transport.fault_words import (
-    CommandCode,
-    blocks_of,
-    nearest,
-    parse_commands,
-    parse_outcome,
-)
+from mpio_fuse.scsi.command import Completion
+from mpio_fuse.transport.fault_spec import Action, Direction, FaultSpec, Match
+from mpio_fuse.transport.fault_words import nearest, parse_commands, parse_outcome
 
 MAXIMUM_LENGTH = 500
 """Of one fault, in characters; one request to a daemon must hold it."""
@@ -28,91 +22,6 @@ MAXIMUM_LENGTH = 500
 MAXIMUM_DURATION_S = 86400.0
 MAXIMUM_COUNT = 1_000_000_000
 MANUAL = "docs/faults.md has the words"
-
-
-class Action(enum.Enum):
-    """What becomes of a command that is struck."""
-
-    ERROR = "error"
-    """It is not sent and ends as told."""
-
-    DELAY = "delay"
-    """It is sent late, or its answer comes late."""
-
-    DROP = "drop"
-    """It is not sent, and nobody is told before a time is over."""
-
-    LOSE_ANSWER = "lose-answer"
-    """It is sent and takes effect; its answer is thrown away."""
-
-    HANG = "hang"
-    """It stays where it is until the fault is lifted, and is sent then."""
-
-    GONE = "gone"
-    """The underpath is gone, for this and all later commands."""
-
-
-class Direction(enum.Enum):
-    """Which way the data goes, seen from this host."""
-
-    IN = "in"
-    OUT = "out"
-    NONE = "none"
-
-    @classmethod
-    def of(cls, command: Command) -> "Direction":
-        if command.data_in is not None and len(command.data_in):
-            return cls.IN
-        return cls.OUT if len(command.data_out) else cls.NONE
-
-
-@attrs.frozen
-class Match:
-    """Which commands; None does not ask.  ``lba`` is a range of blocks of which one is enough."""
-
-    on: frozenset[CommandCode] | None = None
-    lba: range | None = None
-    direction: Direction | None = None
-
-    def matches(self, command: Command) -> bool:
-        """Whether the command is one of these."""
-        if self.on is not None and not any(code.is_of(command) for code in self.on):
-            return False
-        if self.direction not in {None, Direction.of(command)}:
-            return False
-        return self.lba is None or _overlap(self.lba, blocks_of(command))
-
-
-def _overlap(wanted: range, blocks: range | None) -> bool:
-    return blocks is not None and blocks.start < wanted.stop and wanted.start < blocks.stop
-
-
-TIMED_OUT = Completion(host_status=HostStatus.TIME_OUT)
-
-
-@attrs.frozen(kw_only=True)
-class FaultSpec:
-    """One fault, parsed.
-
-    ``told``: how the command is said to have ended; None: it never is.  ``at_s``: how long after it was sent that is;
-    None: at the command's own timeout, for an error at once.  ``from_s`` and ``until_s`` count from when the fault was
-    set.  ``after``: so many matching commands pass first; then each is struck with ``probability``, ``count`` in all.
-    """
-
-    underpath: str
-    text: str
-    action: Action
-    told: Completion | None = TIMED_OUT
-    at_s: float | None = None
-    delay_s: float = 0.0
-    is_answer_delayed: bool = False
-    match: Match = Match()
-    count: int | None = None
-    after: int = 0
-    probability: float = 1.0
-    seed: int = 0
-    from_s: float = 0.0
-    until_s: float | None = None
 
 
 def parse_fault(text: str, source: str | None = None) -> FaultSpec:

@@ -4,7 +4,6 @@ They are by the underpath's name, so a device node that is opened again has the 
 synchronous and given ``now_s`` (trio's clock).
 """
 
-import fnmatch
 import random
 from collections.abc import Collection, Iterator
 
@@ -13,7 +12,7 @@ import trio
 
 from mpio_fuse.errors import UsageError
 from mpio_fuse.scsi.command import Command
-from mpio_fuse.transport.fault_language import FaultSpec
+from mpio_fuse.transport.fault_spec import FaultSpec
 
 MAXIMUM_FAULTS = 1000
 
@@ -43,19 +42,23 @@ class Fault:
         """Whether it has struck as often as it may."""
         return self.spec.count is not None and self.struck >= self.spec.count
 
+    def state(self, now_s: float) -> str:
+        """``waiting`` for its time, ``set``, ``spent``, or ``over``: its time has passed."""
+        until_s = self.spec.until_s
+        if until_s is not None and now_s - self.set_at_s >= until_s:
+            return "over"
+        if self.is_spent:
+            return "spent"
+        return "set" if self._is_time(now_s) else "waiting"
+
     @property
     def ends_at_s(self) -> float | None:
         """When it ends by itself."""
         return None if self.spec.until_s is None else self.set_at_s + self.spec.until_s
 
-    def is_about(self, underpath: str) -> bool:
-        """Whether it is this underpath's: the name itself, or a pattern as a shell has them."""
-        pattern = self.spec.underpath
-        return underpath == pattern or fnmatch.fnmatchcase(underpath, pattern)
-
     def strikes(self, underpath: str, command: Command, now_s: float) -> bool:
         """Whether this command is struck; counts it."""
-        if self.is_spent or not self._is_time(now_s) or not self.is_about(underpath):
+        if self.is_spent or not self._is_time(now_s) or not self.spec.is_about(underpath):
             return False
         if not self.spec.match.matches(command):
             return False
@@ -100,15 +103,23 @@ class Faults:
     def __len__(self) -> int:
         return len(self._faults)
 
+    def require_room(self, count: int) -> None:
+        """See that so many more can be set.
+
+        Raises:
+            UsageError: they would be too many.
+        """
+        if len(self._faults) + count > MAXIMUM_FAULTS:
+            what = f"more than {MAXIMUM_FAULTS} faults cannot be set"
+            raise UsageError(what, hint=f"{len(self._faults)} are set now")
+
     def add(self, spec: FaultSpec, now_s: float) -> Fault:
         """Set one; its number is never given to another.
 
         Raises:
             UsageError: there are too many.
         """
-        if len(self._faults) >= MAXIMUM_FAULTS:
-            what = f"{MAXIMUM_FAULTS} faults are set, and no more can be"
-            raise UsageError(what, hint="clear some first")
+        self.require_room(1)
         self._last_number += 1
         fault = Fault(self._last_number, spec, now_s)
         self._faults[fault.number] = fault

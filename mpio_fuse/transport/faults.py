@@ -35,8 +35,8 @@ from mpio_fuse.scsi.command import Command, Completion
 from mpio_fuse.scsi.verdict import describe
 from mpio_fuse.transport.contract import Transport
 from mpio_fuse.transport.data_phase import data_phase_of
-from mpio_fuse.transport.fault_language import TIMED_OUT, Action
 from mpio_fuse.transport.fault_set import Fault, Faults
+from mpio_fuse.transport.fault_spec import TIMED_OUT, Action
 from mpio_fuse.transport.fault_words import RESET
 from mpio_fuse.transport.sg.slots import Slots
 

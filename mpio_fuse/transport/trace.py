@@ -12,6 +12,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import attrs
 
@@ -65,6 +66,10 @@ class TraceFile:
         cdb = command.cdb.hex() or "-"
         fields = (f"{began_s:.6f}", underpath, command.name, cdb, _data(command))
         self.lines += self._write("\t".join((*fields, f"{took_s:.6f}", result)))
+
+    def report(self) -> dict[str, Any]:
+        """Where it is and how it goes, as plain data."""
+        return {"file": str(self.file), "lines": self.lines, "problem": self.problem}
 
     def close(self) -> None:
         """No more lines; may be called twice."""

@@ -12,6 +12,7 @@ import attrs
 from mpio_fuse.cli import main
 from mpio_fuse.daemon import assemble
 from mpio_fuse.daemon.config import Config
+from mpio_fuse.device.openers import Wrap
 from mpio_fuse.device.pseudo_device import PseudoDevice
 from mpio_fuse.device.settings import Settings
 from mpio_fuse.errors import MpioError
@@ -34,7 +35,9 @@ class SimulatedAssembly:
         return []
 
 
-async def _assemble(nodes: Sequence[str], config: Config, key: ReservationKey) -> SimulatedAssembly:
+async def _assemble(
+    nodes: Sequence[str], config: Config, key: ReservationKey, wrap: Wrap | None = None
+) -> SimulatedAssembly:
     world = World()
     host = await world.host("a")
     if "ours" in nodes:
@@ -43,7 +46,8 @@ async def _assemble(nodes: Sequence[str], config: Config, key: ReservationKey) -
         await (await world.host("b")).device.open()
     old = host.device
     name = config.lun(str(old.logical_unit.wwid)).alias or "disk"
-    device = PseudoDevice(old.logical_unit, host.transports, Settings(KEYS["a"]), name)
+    transports = [wrap(one) if wrap else one for one in host.transports]
+    device = PseudoDevice(old.logical_unit, transports, Settings(KEYS["a"]), name)
     await device.configure()
     return SimulatedAssembly([device])
 

@@ -1,5 +1,8 @@
 """The language of faults: what it can say, and what it answers to what it cannot."""
 
+import re
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,13 +19,8 @@ from mpio_fuse.scsi.reserve6 import reserve6
 from mpio_fuse.scsi.sense import Sense, SenseKey, encode_sense
 from mpio_fuse.scsi.unit_ready import test_unit_ready
 from mpio_fuse.scsi.verdict import describe, sense_of
-from mpio_fuse.transport.fault_language import (
-    MAXIMUM_LENGTH,
-    Action,
-    FaultSpec,
-    parse_fault,
-    parse_script,
-)
+from mpio_fuse.transport.fault_language import MAXIMUM_LENGTH, parse_fault, parse_script
+from mpio_fuse.transport.fault_spec import Action, FaultSpec
 from mpio_fuse.transport.fault_words import COMMAND_WORDS, RESET
 
 BLOCK = 512
@@ -41,7 +39,8 @@ def test_a_whole_line() -> None:
     assert fault.told == Completion(host_status=HostStatus.TRANSPORT_DISRUPTED)
     assert (fault.at_s, fault.count, fault.after) == (1.5, 3, 2)
     assert (fault.from_s, fault.until_s) == (60.0, 3600.0)
-    assert f"/dev/sg3: {fault.text}" == line.replace("  ", " ")
+    assert fault.line == line.replace("  ", " ")
+    assert parse_fault(fault.line) == fault
 
 
 def test_an_underpath_may_have_colons_and_blanks() -> None:
@@ -244,8 +243,36 @@ def test_a_script_names_file_line_and_column() -> None:
     )
 
 
+def test_every_fault_in_the_manual_can_be_said() -> None:
+    manual = (Path(__file__).parents[2] / "docs" / "faults.md").read_text()
+    faults = re.findall(r"\| `(\S+: [^`]+)`", manual) + re.findall(r"'(\S+: [^']+)'", manual)
+    wrong = "a: drop on=wirte"
+    assert wrong in faults
+    assert len(faults) >= 12
+    for fault in faults:
+        if fault != wrong:
+            parse_fault(fault)
+    words = re.search(r"^\| `on=` \|(.*)", manual, re.MULTILINE)
+    assert words is not None
+    for word in re.findall(r"`(\S+)`", words[1]):
+        spec(f"hang on={word}")
+
+
 WORDS = st.sampled_from(
-    ["a:", "hang", "error", "drop", "busy", "2s", "on=", "on=read", "lba=1", "told=3/11/00", "²", "\x1b"]
+    [
+        "a:",
+        "hang",
+        "error",
+        "drop",
+        "busy",
+        "2s",
+        "on=",
+        "on=read",
+        "lba=1",
+        "told=3/11/00",
+        "²",
+        "\x1b",
+    ]
 )
 
 
