@@ -69,10 +69,14 @@ class LogConfig:
 
 @attrs.frozen
 class LunConfig:
-    """What is configured for one LUN.  ``open`` applies to opens that name no option.  ``underpaths`` None: as for all."""
+    """What is configured for one LUN.  ``open`` applies to opens that name no option.  ``underpaths`` None: as for all.
+
+    ``single_path``: SCSI-2 reservations over one underpath, though the array has persistent ones.
+    """
 
     alias: str | None = None
     open: OpenOption = OpenOption.DEFAULT
+    single_path: bool = False
     underpaths: UnderpathRules | None = None
 
 
@@ -85,6 +89,7 @@ class Config:
     allow_other: bool = attrs.Factory(lambda: os.geteuid() == 0)
     force_group: int | None = None
     standby: Standby = "registered"
+    serialise_registers: bool = False
     bypass: frozenset[str] = frozenset()
     timeouts: Timeouts = Timeouts()
     log: LogConfig = LogConfig()
@@ -134,6 +139,7 @@ def _decode(section: Section) -> Config:
         allow_other=section.take("allow_other", truth, default.allow_other),
         force_group=section.take("forced_open_group", _gid, None),
         standby=section.take("standby", _standby, default.standby),
+        serialise_registers=section.take("serialise_registers", truth, default.serialise_registers),
         bypass=section.take("bypass", lambda value: frozenset(texts(value)), default.bypass),
         timeouts=_timeouts(section.section("timeouts")),
         log=_log(section.section("log")),
@@ -189,12 +195,13 @@ def _luns(section: Section, for_all: UnderpathRules) -> dict[str, LunConfig]:
     for wwid, lun in section.sections("luns").items():
         alias = lun.take("alias", _alias, None)
         options = lun.take("open", _options, OpenOption.DEFAULT)
+        single_path = lun.take("single_path", truth, default=False)
         own = take_underpath_rules(lun, for_all)
         rules = own if own != for_all else None
         lun.finish()
         if alias is not None and owners.setdefault(alias, wwid) != wwid:
             raise UsageError(f"{lun.where}: alias: {alias!r} is the alias of {owners[alias]} too")
-        luns[wwid] = LunConfig(alias=alias, open=options, underpaths=rules)
+        luns[wwid] = LunConfig(alias=alias, open=options, single_path=single_path, underpaths=rules)
     return luns
 
 
