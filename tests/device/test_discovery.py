@@ -431,7 +431,7 @@ async def test_cancelled_half_way_nothing_stays_open() -> None:
 @pytest.mark.parametrize(
     ("device", "said"),
     [
-        ("iscsi://10.0.0.1/iqn.x/1", "cannot be opened yet"),
+        ("iscsi://10.0.0.1/iqn.2026-01.x", "no target and LUN in this URL"),
         ("nvme://x", "unknown kind of device nvme://"),
     ],
 )

@@ -121,7 +121,7 @@ def test_what_is_no_disk(lab: Lab) -> None:
         ("/dev/sg99", "no such device node"),
         ("/dev/null", "not a SCSI generic node"),
         ("/etc/passwd", "not a SCSI generic node but a file"),
-        ("iscsi://127.0.0.1/iqn.x/1", "cannot be opened yet"),
+        ("iscsi://10.0.0.1/iqn.2026-01.x", "no target and LUN in this URL"),
     ],
 )
 def test_what_is_no_node(lab: Lab, device: str, said: str) -> None:
