@@ -47,6 +47,15 @@ else:
     trio.run(use, node)
 """
 
+RESET_AS_NOBODY = """
+async def reset():
+    transport = await open_sg(sys.argv[1])
+    os.setuid(65534)
+    await transport.reset_logical_unit()
+
+trio.run(reset)
+"""
+
 
 async def stderr_of(program: str, bench: LioLoopBench) -> str:
     """The last words of a Python of its own that runs ``program`` with the bench's node as its argument."""
@@ -86,6 +95,15 @@ class TestSgOnLio(
             f"TransportError: {bench.transport.name}: no permission to open it; "
             "run as root or as a member of the node's group"
         )
+
+    async def test_no_permission_to_reset(self, bench: LioLoopBench) -> None:
+        """The kernel asks the process, not the open file."""
+        error = await stderr_of(RESET_AS_NOBODY, bench)
+        assert error.endswith(
+            f"TransportError: {bench.transport.name}: the reset of the logical unit was not confirmed: "
+            "not allowed (CAP_SYS_ADMIN and CAP_SYS_RAWIO are needed); run as root"
+        )
+        assert (await bench.transport.execute(test_unit_ready())).is_good, "it was not reset"
 
     async def test_a_node_opened_before_a_fork(self, bench: LioLoopBench) -> None:
         """The driver compares credentials by address, and a child has a copy of its own."""
