@@ -85,8 +85,7 @@ class Attempts:
         passing = {
             underpath: closed.case
             for underpath, closed in self._closed.items()
-            if closed.case.reaction.action is Action.ELSEWHERE
-            and closed.case.reaction.back_off is not None
+            if closed.case.reaction.back_off is not None
             and self._may_try_again(underpath, closed.case, now_s)
         }
         if not passing:

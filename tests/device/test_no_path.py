@@ -30,6 +30,14 @@ def test_the_time_runs_from_the_beginning_of_the_outage() -> None:
     assert no_path.step(0, 61) is FAIL
 
 
+def test_all_are_checked_at_the_end_however_lately_they_were() -> None:
+    no_path = _after_first_check(timeout_s=3)
+    assert no_path.step(0, 2.9) is WAIT
+    assert no_path.step(0, 3) is CHECK
+    no_path.check_ended()
+    assert no_path.step(0, 3) is FAIL
+
+
 def test_a_new_outage_has_its_own_time() -> None:
     no_path = _after_first_check()
     no_path.found()

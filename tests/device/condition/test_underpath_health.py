@@ -144,14 +144,22 @@ def test_a_refused_registration_is_down_and_tried_again() -> None:
 
 def test_the_interval_doubles_while_nothing_changes_and_starts_over_when_something_does() -> None:
     health = _up()
-    now_s, gaps_s = 0.0, []
-    for _ in range(5):
-        gaps_s.append(health.next_check_s - now_s)
-        now_s = health.next_check_s
-        health.check_ended(Check.PASSED, now_s, now_s)
+    now_s, gaps_s = _checked(health, 0, times=5)
     assert gaps_s == [5, 10, 20, 20, 20]
     health.io_failed(1, now_s, "gone")
     assert health.next_check_s == now_s + 5
+    health.admitted(now_s)
+    assert _checked(health, now_s, times=3)[1] == [5, 10, 20]
+
+
+def _checked(health: UnderpathHealth, now_s: float, times: int) -> tuple[float, list[float]]:
+    """Checks that pass, each as soon as it is due: when the last was, and the time before each."""
+    gaps_s = []
+    for _ in range(times):
+        gaps_s.append(health.next_check_s - now_s)
+        now_s = health.next_check_s
+        health.check_ended(Check.PASSED, now_s, now_s)
+    return now_s, gaps_s
 
 
 def test_what_is_down_is_checked_often() -> None:
