@@ -76,7 +76,7 @@ def test_mounting_with_faults_shows_them(terminal: Terminal) -> None:
     ]
     assert terminal.run("fault", "list", "--json", terminal.root) == 0
     assert json.loads(terminal.said()[0]) == lab
-    for arguments in (("status",), ("status", "disk")):
+    for arguments in (["status"], ["status", "disk"]):
         assert terminal.run(*arguments) == 0
         text = terminal.said()[0]
         assert "  LAB: commands can be made to fail\n" in text

@@ -19,9 +19,12 @@ from mpio_fuse.transport.fault_set import Fault, Faults
 from mpio_fuse.transport.faults import FaultTransport
 from mpio_fuse.transport.simulated import SimulatedTransport
 from tests.transport.conformance import (
+    HeldResetConformance,
     MediumErrorConformance,
     OfflineConformance,
+    ResetConformance,
     SlowConformance,
+    SlowResetConformance,
     TransportConformance,
     UnitAttentionConformance,
     VanishConformance,
@@ -55,6 +58,12 @@ class AroundBench(SimulatedBench):
         yield
         self.inner.link.heal()
 
+    @asynccontextmanager
+    async def held_resets(self) -> AsyncIterator[None]:
+        self.inner.link.reset_s = 1.0
+        yield
+        self.inner.link.heal()
+
     async def set_offline(self) -> None:
         await trio.lowlevel.checkpoint()
         self.inner.link.go_down()
@@ -84,6 +93,9 @@ class ArmedBench(AroundBench):
 
     def slow(self):  # type: ignore[no-untyped-def] # noqa: ANN201 - as its base
         return self.fault("delay 1s on=read,write")
+
+    def held_resets(self):  # type: ignore[no-untyped-def] # noqa: ANN201 - as its base
+        return self.fault("delay 1s of=answer on=reset")
 
     async def set_offline(self) -> None:
         self.offline = self.faults.add(parse_fault("*: error no-connect"), trio.current_time())
@@ -122,7 +134,10 @@ async def bench(request: pytest.FixtureRequest) -> AroundBench:
 
 class All(
     TransportConformance,
+    ResetConformance,
     SlowConformance,
+    SlowResetConformance,
+    HeldResetConformance,
     OfflineConformance,
     VanishConformance,
     MediumErrorConformance,
@@ -143,7 +158,7 @@ class TestWithFaults(All):
     bench_class = ArmedBench
 
 
-class TestSlowAnswers(SlowConformance):
+class TestSlowAnswers(SlowConformance, SlowResetConformance):
     """Also where the command has taken effect already."""
 
     bench_class = SlowAnswersBench
