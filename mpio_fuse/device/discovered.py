@@ -10,8 +10,9 @@ import trio
 
 from mpio_fuse.device.claim import SERVED
 from mpio_fuse.device.logical_unit import LogicalUnit
+from mpio_fuse.device.portals import attachment_of
 from mpio_fuse.device.probe import Identity
-from mpio_fuse.device.sysfs import UNKNOWN, Attachment, SgNode
+from mpio_fuse.device.sysfs import Attachment, SgNode
 from mpio_fuse.errors import MpioError, TransportError
 from mpio_fuse.scsi.identity import Wwid
 from mpio_fuse.transport.contract import Transport
@@ -41,7 +42,7 @@ class FoundNode:
 
     @property
     def attachment(self) -> Attachment:
-        return self.sg_node.attachment if self.sg_node else Attachment(UNKNOWN)
+        return self.sg_node.attachment if self.sg_node else attachment_of(self.device_node)
 
     @property
     def transport_kind(self) -> str:

@@ -38,6 +38,7 @@ from mpio_fuse.device.discovered import (
 )
 from mpio_fuse.device.host import Host, ThisHost
 from mpio_fuse.device.openers import OpenTransport, open_device, scheme_of
+from mpio_fuse.device.portals import listed
 from mpio_fuse.device.probe import Identity, identify, not_a_disk, probe
 from mpio_fuse.device.sysfs import SgNode
 from mpio_fuse.errors import MpioError, TransportError
@@ -80,12 +81,23 @@ class _Finder:
     is_named: bool
     nodes: dict[str, FoundNode] = attrs.Factory(dict)
     refused: dict[str, Refusal] = attrs.Factory(dict)
+    listed: set[str] = attrs.Factory(set)
 
     async def look_at_all(self, devices: Sequence[str]) -> None:
         limit = trio.CapacityLimiter(CONCURRENT_NODES)
+        single = [one for device in devices for one in await self._behind(device)]
         async with trio.open_nursery() as nursery:
-            for device, node in self._different(devices):
+            for device, node in self._different(single):
                 nursery.start_soon(self._look_at, device, node, limit)
+
+    async def _behind(self, device: str) -> Sequence[str]:
+        """A DEVICE by itself, or what a portal leads to: found there, not named."""
+        with trio.move_on_after(self.timeout_s):
+            found = await listed(device, self._refuse)
+            self.listed.update(found or ())
+            return [device] if found is None else found
+        self._refuse(device, TransportError("no list of targets in time", underpath=device))
+        return ()
 
     def _different(self, devices: Sequence[str]) -> list[tuple[str, SgNode | None]]:
         """Each device once, by the first of its names: one nexus must not become two underpaths."""
@@ -206,7 +218,8 @@ class _Finder:
         named = MpioError(error.what, lun=error.lun, underpath=device, hint=error.hint)
         named.errno = error.errno
         named.__cause__ = error
-        self.refused[device] = Refusal(device, named, self.is_named)
+        is_named = self.is_named and device not in self.listed
+        self.refused[device] = Refusal(device, named, is_named)
 
 
 def _unknown_to_the_kernel(device: str) -> MpioError:

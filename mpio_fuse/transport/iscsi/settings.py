@@ -46,6 +46,19 @@ class IscsiSettings:
     """The longest pause between two attempts to log in again; the first comes at once."""
 
 
+_configured: list[IscsiSettings] = [IscsiSettings()]
+
+
+def configure(settings: IscsiSettings) -> None:
+    """What `configured` is from now on: one process is one initiator."""
+    _configured[0] = settings
+
+
+def configured() -> IscsiSettings:
+    """What applies where nothing else is given."""
+    return _configured[0]
+
+
 def stow(device: str) -> str:
     """Move what is secret in a DEVICE into this process's environment; what is left names the device.
 
@@ -58,11 +71,16 @@ def stow(device: str) -> str:
     if not device.startswith(SCHEME):
         return device
     url = parse_url(device)
+    remember(url)
+    return url.name
+
+
+def remember(url: IscsiUrl) -> None:
+    """As `stow`, of a URL that was taken apart before."""
     if url.credentials or url.header_digest is not None:
         digest = "" if url.header_digest is None else "crc32c" if url.header_digest else "none"
         stowed = _stowed() | {url.name: [*attrs.astuple(url.credentials), digest]}
         os.environ[STOWED_VARIABLE] = json.dumps(stowed)
-    return url.name
 
 
 def recalled(device: str) -> IscsiUrl:

@@ -11,7 +11,8 @@ The contract of `mpio_fuse.transport.contract`, as it works out here:
   fate; what comes while there is no session ends with NO_CONNECT at once and was not sent.
 - *A new session is told once.*  The target may have forgotten this nexus' registration, and nobody would look if the
   old session had died while nothing was in flight.  Then the first command after the new login is not sent, but ends
-  with TRANSPORT_DISRUPTED.  Whoever looks after the underpath looks at the reservation then, before it sends data again.
+  with TRANSPORT_DISRUPTED.  Whoever looks after the underpath looks at the reservation then, before it sends data
+  again.
 - *Gone* is only a transport that was closed.
 - *Timeouts* are kept: a command that takes longer is aborted, see `mpio_fuse.transport.iscsi.keeper`.  Bounded by the
   abort's own time, and by the session's end if the target does not confirm it.
@@ -35,7 +36,7 @@ from mpio_fuse.transport.iscsi.keeper import Keeper
 from mpio_fuse.transport.iscsi.login import Identity, log_in
 from mpio_fuse.transport.iscsi.native import NativeSession
 from mpio_fuse.transport.iscsi.session import DISRUPTED, Session, SessionLost
-from mpio_fuse.transport.iscsi.settings import IscsiSettings, recalled, resolved
+from mpio_fuse.transport.iscsi.settings import IscsiSettings, configured, recalled, resolved
 from mpio_fuse.transport.iscsi.url import IscsiUrl
 
 MAX_TRANSFER_BYTES = 1 << 20
@@ -204,7 +205,7 @@ async def open_iscsi(device: str, settings: IscsiSettings | None = None) -> Iscs
         UsageError: it is no such URL.
         TransportError: the login failed.
     """
-    settings = settings or IscsiSettings()
+    settings = settings or configured()
     url = resolved(recalled(device), settings)
     if url.target is None:
         hint = "'mpio-fuse discover' of the portal lists its targets and LUNs"

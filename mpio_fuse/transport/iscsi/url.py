@@ -102,6 +102,15 @@ def parse_url(text: str) -> IscsiUrl:
     return IscsiUrl(host, port, target, lun, credentials, _digest(digest))
 
 
+def is_portal(device: str) -> bool:
+    """Whether a DEVICE is a portal, with all that is behind it.
+
+    Raises:
+        UsageError: it is an ``iscsi://`` URL, but not a good one.
+    """
+    return device.startswith(SCHEME) and parse_url(device).target is None
+
+
 def check_iscsi_name(name: str) -> str:
     """An iSCSI name (RFC 7143 4.2.7) in its normal form.
 
