@@ -56,6 +56,17 @@ def test_one_failed_command_takes_it_down_and_is_told_once() -> None:
     assert health.io_failed(1, 1, "host status 0x0e") is None
 
 
+def test_a_failure_after_a_check_that_passed_is_the_later_word() -> None:
+    health = _up()
+    health.io_failed(1, 1, "gone")
+    health.check_ended(Check.PASSED, 2, 2)
+    health.io_failed(1, 3, "gone")
+    assert not health.awaits_admission
+    health.check_ended(Check.PASSED, 4, 4)
+    health.io_standby(1, 5, "standby")
+    assert not health.awaits_admission
+
+
 def test_a_command_of_an_earlier_incarnation_is_old_news() -> None:
     health = _up()
     health.io_failed(1, 1, "gone")
@@ -96,6 +107,27 @@ def test_the_hold_down_cannot_be_gone_round_through_standby() -> None:
     health.check_ended(Check.STANDBY, 2, 2)
     _recover(health, 6)
     assert health.state is DELAYED
+
+
+def test_a_hold_down_is_paid_once() -> None:
+    health = _up()
+    health.io_failed(1, 1, "gone")
+    _recover(health, 6)
+    health.advance(16)
+    health.io_standby(2, 20, "standby")
+    _recover(health, 25)
+    assert health.state is UP
+
+
+def test_somebody_is_woken_for_the_ends_though_checks_are_rare() -> None:
+    health = _up(rules=HealthRules(1000, 1000, 10, MarginalRule(1, 100, 300)))
+    health.io_failed(1, 1, "gone")
+    health.admitted(6)
+    assert health.next_event_s == 16
+    health.advance(16)
+    assert health.next_event_s == 301
+    health.advance(301)
+    assert health.next_event_s == 1006
 
 
 def test_without_a_hold_down_it_is_up_at_once() -> None:
@@ -270,9 +302,21 @@ def test_reinstating_ends_hold_down_and_being_marginal() -> None:
     assert health.service(4) is Service.FULL
 
 
+def test_reinstating_what_failed_by_itself_spares_it_the_hold_down() -> None:
+    health = _up()
+    health.io_failed(1, 1, "gone")
+    health.reinstate(2)
+    _recover(health, 2)
+    assert health.service(2) is Service.FULL
+
+
 def test_removed_is_for_good() -> None:
     health = _up()
+    health.io_failed(1, 1, "gone")
+    health.check_ended(Check.PASSED, 1, 1)
+    assert health.awaits_admission
     assert health.removed(1, "another disk") is not None
+    assert not health.awaits_admission
     for late in (
         health.check_ended(Check.PASSED, 2, 2),
         health.io_failed(1, 2, "x"),
@@ -285,7 +329,6 @@ def test_removed_is_for_good() -> None:
     ):
         assert late is None
     assert health.state is REMOVED
-    assert not health.awaits_admission
     assert health.next_event_s == NEVER_S
 
 

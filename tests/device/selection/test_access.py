@@ -21,6 +21,11 @@ def test_the_order_of_preference() -> None:
     assert ranks == sorted(set(ranks))
 
 
+@pytest.mark.parametrize("state", [AccessState.LOGICAL_BLOCK_DEPENDENT, AccessState.TRANSITIONING])
+def test_the_preferred_bit_says_nothing_of_other_states(state: AccessState) -> None:
+    assert preference(Access(state, is_preferred=True)) == preference(Access(state))
+
+
 @pytest.mark.parametrize(
     "state", [AccessState.STANDBY, AccessState.UNAVAILABLE, AccessState.OFFLINE]
 )
