@@ -22,10 +22,8 @@ class ServiceTime:
         """The one that is done first."""
         speeds = [one.bytes_per_s(now_s) for one in group]
         fastest = max((max(speed, 1.0) for speed in speeds if speed is not None), default=1.0)
-        # A flush carries no data, and yet waits behind what does.
         times_s = [
-            (one.in_flight_bytes + max(length_bytes, 1))
-            / (fastest if speed is None else max(speed, 1.0))
+            (one.in_flight_bytes + length_bytes) / (fastest if speed is None else max(speed, 1.0))
             for one, speed in zip(group, speeds, strict=True)
         ]
         limit_s = min(times_s) * _SAME
