@@ -40,8 +40,15 @@ def test_commands_side_by_side_do_not_make_it_slower(depth: int) -> None:
         throughput.started(0)
     for number in range(1, depth + 1):
         throughput.finished(1000, number / depth)
-    # Measured in pieces of whole commands, so the last ones may not be in it.
     assert throughput.bytes_per_s(1) == pytest.approx(1000 * depth)
+
+
+def test_time_counts_once_while_commands_overlap() -> None:
+    throughput = Throughput()
+    throughput.started(0)
+    throughput.started(0.9)
+    throughput.finished(1000, 1)
+    assert throughput.bytes_per_s(1) == pytest.approx(1000)
 
 
 def test_a_failed_command_cost_time_and_carried_nothing() -> None:
