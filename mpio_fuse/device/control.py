@@ -5,18 +5,21 @@ notice of having been preempted.  So every attention met on the way goes to ``on
 before the command is sent again.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import trio
 
-from mpio_fuse.device.underpath import Underpath
-from mpio_fuse.errors import TransportError
+from mpio_fuse.device.underpath import Underpath, UnderpathState
+from mpio_fuse.errors import TransportError, TransportGone
 from mpio_fuse.scsi.command import Command, Completion, HostStatus
 from mpio_fuse.scsi.sense import SenseKey
 from mpio_fuse.scsi.verdict import Verdict, describe, judge, sense_of
 
 OnAttention = Callable[[Underpath, Verdict, str], None]
 """Told of a unit attention, or of a deferred error: where, what it means, and its text."""
+
+Verify = Callable[[Underpath], Awaitable[bool]]
+"""Asked whether the underpath still leads to our disk, before a command goes to whatever is there now."""
 
 ATTEMPTS = 8
 """How often a command is sent while the target says only "again": a nexus can have several unit attentions queued."""
@@ -26,9 +29,16 @@ BACK_OFF_S = 0.02
 
 
 async def issue(
-    underpath: Underpath, command: Command, timeout_s: float, on_attention: OnAttention
+    underpath: Underpath,
+    command: Command,
+    timeout_s: float,
+    on_attention: OnAttention,
+    verify: Verify | None = None,
 ) -> Completion:
     """The command's completion, after unit attentions and short congestion.
+
+    After an attention that tells of another disk, or may, the command is repeated only if ``verify`` agrees; else it
+    is NO_CONNECT.
 
     Never raises for what the underpath does: a vanished node is NO_CONNECT, and silence beyond ``timeout_s`` is
     TIME_OUT, whose effect at the target is unknown.
@@ -43,6 +53,8 @@ async def issue(
             is_attention = sense is not None and sense.key is SenseKey.UNIT_ATTENTION
             if is_attention or verdict is Verdict.DEFERRED_ERROR:
                 on_attention(underpath, verdict, describe(completion))
+                if verdict is Verdict.RECHECK_IDENTITY and verify and not await verify(underpath):
+                    return Completion(host_status=HostStatus.NO_CONNECT)
             elif verdict is Verdict.RETRY_HERE:
                 await trio.sleep(BACK_OFF_S * 2**attempt)
             else:
@@ -53,5 +65,10 @@ async def issue(
 async def _once(underpath: Underpath, command: Command) -> Completion:
     try:
         return await underpath.transport.execute(command)
+    except TransportGone as gone:
+        underpath.registered = False
+        underpath.state = UnderpathState.REMOVED
+        underpath.last_failure = gone.what
+        return Completion(host_status=HostStatus.NO_CONNECT)
     except TransportError:
         return Completion(host_status=HostStatus.NO_CONNECT)

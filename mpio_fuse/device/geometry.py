@@ -1,13 +1,13 @@
 """What shapes the commands of a device: learned from an underpath that the array lets in."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import attrs
+import trio
 
 from mpio_fuse.device.logical_unit import LogicalUnit
 from mpio_fuse.device.probe import Prober
 from mpio_fuse.device.underpath import Underpath
-from mpio_fuse.errors import NoUsableUnderpath
 from mpio_fuse.scsi.capacity import Capacity
 
 DEFAULT_MAX_TRANSFER_BYTES = 1 << 20
@@ -31,33 +31,33 @@ class Geometry:
 
 
 async def learn_geometry(
-    lun: str,
     unit: LogicalUnit,
+    capacity: Capacity,
     underpaths: Sequence[Underpath],
     prober: Callable[[Underpath], Prober],
 ) -> Geometry:
-    """Size and limits: what discovery found, and asked again where it could not be read then.
-
-    Asked of registered underpaths alone: READ CAPACITY and MODE SENSE conflict on the others while a host holds the
-    disk.
-
-    Raises:
-        NoUsableUnderpath: no underpath tells the capacity.
-    """
-    registered = [one for one in underpaths if one.registered]
-    capacity = unit.capacity
-    if capacity is None:
-        capacity = await _read_capacity(lun, [prober(one) for one in registered])
+    """The limits beside a capacity; FUA is asked of a registered underpath: MODE SENSE may conflict on others."""
     size = capacity.block_size_bytes
     limits = [one.transport.max_transfer_bytes // size for one in underpaths]
     limits.append(unit.max_transfer_blocks or DEFAULT_MAX_TRANSFER_BYTES // size)
+    registered = [one for one in underpaths if one.registered]
     has_fua = bool(registered) and await prober(registered[0]).has_fua()
     return Geometry(size, capacity.blocks, max(1, min(limits)), has_fua=has_fua)
 
 
-async def _read_capacity(lun: str, probers: Sequence[Prober]) -> Capacity:
-    for prober in probers:
-        capacity = await prober.read_capacity()
+async def agreed_capacity(
+    underpaths: Iterable[Underpath], prober: Callable[[Underpath], Prober]
+) -> Capacity | None:
+    """What all underpaths tell that tell anything; None when none does, or two differ."""
+    told: list[Capacity] = []
+
+    async def ask(underpath: Underpath) -> None:
+        capacity = await prober(underpath).capacity_if_told()
         if capacity is not None:
-            return capacity
-    raise NoUsableUnderpath("READ CAPACITY fails on every underpath", lun=lun)
+            told.append(capacity)
+
+    async with trio.open_nursery() as nursery:
+        for underpath in underpaths:
+            nursery.start_soon(ask, underpath)
+    shapes = {(one.blocks, one.block_size_bytes) for one in told}
+    return told[0] if len(shapes) == 1 else None

@@ -6,7 +6,7 @@ good: its handles never get another one, while a new open starts with a new gran
 
 import attrs
 
-from mpio_fuse.errors import Fenced
+from mpio_fuse.errors import Fenced, MpioError
 
 
 @attrs.define(eq=False)
@@ -16,11 +16,16 @@ class Grant:
     lun: str
     is_reserving: bool = False
     is_fenced: bool = False
+    is_given_up: bool = False
+    """The last close came: whoever still has a handle has a closed one."""
+
     lost_writes: int = 0
     """How many deferred errors told that a write answered with GOOD did not reach the medium."""
 
     def check(self) -> None:
-        """Raise `Fenced` once the grant is over."""
+        """Raise once the grant is over: `Fenced`, or that the handle is closed."""
+        if self.is_given_up and not self.is_fenced:
+            raise MpioError("the file is closed", lun=self.lun, hint="open it again")
         if self.is_fenced:
             raise Fenced(
                 "another host took this disk over",

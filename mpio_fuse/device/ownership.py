@@ -7,6 +7,7 @@ Nothing here may run beside another: the device calls one at a time, all but `lo
 data path and the health check call whenever they must.  Each closes the I/O gate itself where it changes anything.
 """
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from mpio_fuse.device.data_path import Recovery
@@ -66,6 +67,10 @@ class Ownership(Protocol):
         Raises:
             MpioError: the state could not be read, or (`Fenced`) the device is not ours any more.
         """
+        ...
+
+    async def is_recognised(self, underpaths: Sequence[Underpath]) -> bool:
+        """Whether each of these underpaths leads to a logical unit that knows us: no clone of it does."""
         ...
 
     async def look(self) -> None:

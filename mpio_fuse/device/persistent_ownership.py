@@ -26,6 +26,7 @@ from mpio_fuse.device.recovery import DeviceRecovery, is_ours
 from mpio_fuse.device.registrar import Registrar, ReserveState
 from mpio_fuse.device.retention import Retention
 from mpio_fuse.device.runner import Runner
+from mpio_fuse.device.same_disk import SameDisk
 from mpio_fuse.device.settings import Settings
 from mpio_fuse.device.shared_key import other_users_of
 from mpio_fuse.device.situation import read_situation
@@ -38,7 +39,6 @@ from mpio_fuse.reserve.fig07_decision import OpenOption, decide
 from mpio_fuse.reserve.fig12_release import release
 from mpio_fuse.reserve.procedure import ERRNOS, End, Outcome
 from mpio_fuse.reserve.situation import Situation
-from mpio_fuse.scsi.identity import Wwid
 from mpio_fuse.scsi.verdict import Verdict
 
 log = structlog.get_logger(__name__)
@@ -55,7 +55,7 @@ class PersistentOwnership:
     def __init__(
         self,
         lun: str,
-        wwid: Wwid,
+        same_disk: SameDisk,
         underpaths: Sequence[Underpath],
         settings: Settings,
         gate: Gate,
@@ -74,10 +74,11 @@ class PersistentOwnership:
         """Fenced, and not opened since: its underpaths are not registered again by themselves."""
         self._retention: Retention | None = None
         self._log = log.bind(lun=lun)
-        self.registrar = Registrar(lun, underpaths, settings, self.note_attention)
+        self._same_disk = same_disk
+        self.registrar = Registrar(lun, underpaths, settings, self.note_attention, same_disk)
         self._recovery = DeviceRecovery(
             lun,
-            wwid,
+            same_disk,
             underpaths,
             gate,
             self.registrar,
@@ -211,7 +212,7 @@ class PersistentOwnership:
                 return
 
     async def readmit(self, underpath: Underpath) -> bool:
-        if not await self._recovery.is_same_disk(underpath):
+        if not await self._same_disk.check(underpath):
             return False
         async with self._gate.closed(self._settings.control_timeout_s):
             underpath.suspicion = None
@@ -227,7 +228,26 @@ class PersistentOwnership:
     async def open(self, options: OpenOption) -> Grant:
         """Figure 7, and the one that it chooses."""
         async with self._gate.closed(self._settings.control_timeout_s):
-            return await self._open_gated(options)
+            try:
+                return await self._open_gated(options)
+            except BaseException:
+                self._note_half_open()
+                raise
+
+    def _note_half_open(self) -> None:
+        """An open that failed or was cancelled midway may have taken a reservation that nobody has open.
+
+        What cannot be known now (it may yet be carried out) is settled by the next `look`.
+        """
+        last = self.registrar.last_state
+        is_anothers = (
+            last is not None
+            and last.reservation.is_held
+            and not last.is_held_by(self._settings.key)
+            and not self.registrar.owes_abort
+        )
+        if self._grant is None and self._retention is None and not is_anothers:
+            self._owes_release = True
 
     async def _open_gated(self, options: OpenOption) -> Grant:
         await self._fence_if_lost()
@@ -320,7 +340,7 @@ class PersistentOwnership:
 
         async def verify(underpath: Underpath) -> None:
             underpath.suspicion = None
-            if await self._recovery.is_same_disk(underpath):
+            if await self._same_disk.check(underpath):
                 found.append(underpath)
 
         async with trio.open_nursery() as nursery:
@@ -337,6 +357,7 @@ class PersistentOwnership:
             return
         async with self._gate.closed(self._settings.control_timeout_s):
             self._grant = None
+            grant.is_given_up = True
             await self._release_owed()
             await self._stand_by()
 
@@ -361,6 +382,12 @@ class PersistentOwnership:
         state = self.registrar.last_state
         is_ours_still = state is None or state.is_held_by(self._settings.key)
         self._owes_release = self._owes_release and (end is not End.CLOSED or is_ours_still)
+
+    async def is_recognised(self, underpaths: Sequence[Underpath]) -> bool:
+        """By REGISTER that names our key: it conflicts where our registration is not."""
+        async with self._gate.closed(self._settings.control_timeout_s):
+            answers = [await self.registrar.confirm(one) for one in underpaths if one.registered]
+        return bool(answers) and all(answers)
 
     async def look(self) -> None:
         if self._grant is not None:

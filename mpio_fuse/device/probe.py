@@ -196,6 +196,13 @@ class Prober:
             return None
         return vpd.decode_block_limits(await self._vpd(vpd.VpdPage.BLOCK_LIMITS))
 
+    async def capacity_if_told(self) -> capacity.Capacity | None:
+        """As `read_capacity`; None also for an answer that is missing or makes no sense."""
+        try:
+            return await self.read_capacity()
+        except MpioError:
+            return None
+
     async def read_capacity(self) -> capacity.Capacity | None:
         """READ CAPACITY(16), or (10) where there is no (16); None while it cannot be read."""
         command = capacity.read_capacity_16()

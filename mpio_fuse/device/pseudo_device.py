@@ -17,13 +17,14 @@ import trio
 
 from mpio_fuse.device.data_path import DataPath
 from mpio_fuse.device.gate import Gate
-from mpio_fuse.device.geometry import Geometry, learn_geometry
+from mpio_fuse.device.geometry import Geometry, agreed_capacity, learn_geometry
 from mpio_fuse.device.grant import Grant
 from mpio_fuse.device.handle import Handle
 from mpio_fuse.device.logical_unit import LogicalUnit
 from mpio_fuse.device.persistent_ownership import PersistentOwnership
 from mpio_fuse.device.probe import Prober
 from mpio_fuse.device.reserve_reader import ReserveReader
+from mpio_fuse.device.same_disk import SameDisk
 from mpio_fuse.device.selector import RoundRobin
 from mpio_fuse.device.settings import Settings
 from mpio_fuse.device.single_path import SinglePath
@@ -33,6 +34,7 @@ from mpio_fuse.errors import MpioError, NoUsableUnderpath, OpenRefused
 from mpio_fuse.reserve.fig07_decision import OpenOption, check_options
 from mpio_fuse.reserve.local import check_local
 from mpio_fuse.reserve.situation import Situation
+from mpio_fuse.scsi.capacity import Capacity
 from mpio_fuse.scsi.verdict import Verdict
 from mpio_fuse.transport.contract import Transport
 
@@ -69,13 +71,21 @@ class PseudoDevice:
         )
         self._handles: list[Handle] = []
         self._geometry: Geometry | None = None
+        self._is_removed = False
         self._changing = trio.Lock()
         self._log = log.bind(lun=self.name)
         gate = Gate()
+        self._same_disk = SameDisk(
+            self.name,
+            logical_unit.wwid,
+            logical_unit.capacity,
+            settings.control_timeout_s,
+            self.note_attention,
+        )
         kind = PersistentOwnership if logical_unit.has_persistent_reserve else SinglePath
         self._ownership: PersistentOwnership | SinglePath = kind(
             self.name,
-            logical_unit.wwid,
+            self._same_disk,
             self.underpaths,
             settings,
             gate,
@@ -176,6 +186,7 @@ class PseudoDevice:
             for handle in list(self._handles):
                 await handle.aclose()
             async with self._changing:
+                self._is_removed = True
                 left = await self._ownership.withdraw()
             for underpath in self.underpaths:
                 await underpath.transport.aclose()
@@ -204,6 +215,18 @@ class PseudoDevice:
         else:
             async with self._changing:
                 await self._ownership.look()
+        await self._look_at_size()
+
+    async def _look_at_size(self) -> None:
+        """A resize need not be announced, so one underpath is asked now and then, and all when it tells a new one."""
+        known = self._same_disk.capacity
+        usable = next((one for one in self.underpaths if one.is_usable), None)
+        if known is None or usable is None:
+            return
+        told = await self._prober(usable).read_capacity()
+        if told is not None and told.size_bytes != known.size_bytes:
+            async with self._changing:
+                await self._follow_size()
 
     async def release_retained(self) -> None:
         """Give up a reservation that was retained, or found ours: as if its last close came now.
@@ -229,13 +252,25 @@ class PseudoDevice:
         """
         check_options(options)
         async with self._changing:
+            if self._is_removed:
+                raise OpenRefused("not served any more", errno.EIO, lun=self.name)
             check_local(self.name, options, self._standing_opens())
-            grant = await self._ownership.open(options)
+            grant = await self._win(options)
             await self._learn_geometry_for(grant)
             handle = Handle(self, grant, options)
             self._handles.append(handle)
             self._log.info("opened", options=str(options), opens=len(self._handles))
             return handle
+
+    async def _win(self, options: OpenOption) -> Grant:
+        """The ownership's open; once more when it failed because the disk was resized meanwhile."""
+        try:
+            return await self._ownership.open(options)
+        except OpenRefused:
+            is_resized = any(one.has_another_size for one in self.underpaths)
+            if self.is_open or not is_resized or not await self._follow_size():
+                raise
+        return await self._ownership.open(options)
 
     async def _learn_geometry_for(self, grant: Grant) -> None:
         """A grant that nothing can be done with must not outlive the open that won it."""
@@ -283,9 +318,45 @@ class PseudoDevice:
         self.on_fenced()  # looked up now: who serves the device sets it later
 
     async def _learn_geometry(self) -> None:
-        self._geometry = await learn_geometry(
-            self.name, self.logical_unit, self.underpaths, self._prober
+        capacity = self._same_disk.capacity or await agreed_capacity(
+            (one for one in self.underpaths if one.registered), self._prober
         )
+        if capacity is None:
+            what = "READ CAPACITY fails on every underpath, or they disagree"
+            raise NoUsableUnderpath(what, lun=self.name)
+        await self._take_capacity(capacity)
+
+    async def _take_capacity(self, capacity: Capacity) -> None:
+        self._same_disk.capacity = capacity
+        self._geometry = await learn_geometry(
+            self.logical_unit, capacity, self.underpaths, self._prober
+        )
+
+    async def _follow_size(self) -> bool:
+        """Take a new size once every underpath that tells one tells the same; whether it did.
+
+        An underpath that is open here has to prove first that it is not a clone of another size: on that nobody would
+        know our registration.  Other block sizes are never taken while it is open: the data would not fit.
+        """
+        known = self._same_disk.capacity
+        there = [
+            one
+            for one in self.underpaths
+            if one.state is not UnderpathState.REMOVED and one.is_idle
+        ]
+        told = await agreed_capacity(there, self._prober)
+        if known is None or told is None or told.size_bytes == known.size_bytes:
+            return False
+        if self.is_open and (
+            told.block_size_bytes != known.block_size_bytes
+            or not await self._ownership.is_recognised(there)
+        ):
+            return False
+        for underpath in there:
+            underpath.has_another_size = False
+        await self._take_capacity(told)
+        self._log.warning("resized", was_bytes=known.size_bytes, size_bytes=told.size_bytes)
+        return True
 
     def _prober(self, underpath: Underpath) -> Prober:
         timeout_s = self.settings.control_timeout_s

@@ -33,11 +33,10 @@ import trio
 
 from mpio_fuse.device.gate import Gate
 from mpio_fuse.device.grant import Grant
-from mpio_fuse.device.probe import Prober
 from mpio_fuse.device.registrar import Registrar, ReserveState
+from mpio_fuse.device.same_disk import SameDisk
 from mpio_fuse.device.underpath import Underpath, UnderpathState
 from mpio_fuse.errors import MpioError, NoUsableUnderpath
-from mpio_fuse.scsi.identity import Wwid
 from mpio_fuse.scsi.verdict import Verdict
 
 log = structlog.get_logger(__name__)
@@ -57,7 +56,7 @@ class DeviceRecovery:
     def __init__(
         self,
         lun: str,
-        wwid: Wwid,
+        same_disk: SameDisk,
         underpaths: Sequence[Underpath],
         gate: Gate,
         registrar: Registrar,
@@ -65,7 +64,7 @@ class DeviceRecovery:
         drain_timeout_s: float,
     ) -> None:
         self._lun = lun
-        self._wwid = wwid
+        self._same_disk = same_disk
         self._underpaths = underpaths
         self._gate = gate
         self._registrar = registrar
@@ -85,7 +84,7 @@ class DeviceRecovery:
             ]
             for underpath, suspicion in suspects:
                 if suspicion.verdict is Verdict.RECHECK_IDENTITY:
-                    await self.is_same_disk(underpath)
+                    await self._same_disk.check(underpath)
             async with self._gate.steady():
                 await self.check_ours(grant)
             for underpath, suspicion in suspects:
@@ -107,23 +106,6 @@ class DeviceRecovery:
         grant.check()
         return state
 
-    async def is_same_disk(self, underpath: Underpath) -> bool:
-        """Whether the node still leads to this logical unit; if not it is removed from service."""
-        answer = await Prober(underpath, self._registrar.timeout_s).leads_to(self._wwid)
-        if answer:
-            return True
-        underpath.registered = False
-        if answer is None:
-            underpath.state = UnderpathState.DOWN
-            underpath.last_failure = "does not answer INQUIRY"
-            return False
-        underpath.state = UnderpathState.REMOVED
-        underpath.last_failure = f"this node does not lead to {self._wwid} any more"
-        self._log.warning(
-            "underpath removed", underpath=underpath.name, cause=underpath.last_failure
-        )
-        return False
-
     async def _readmit(self, grant: Grant, underpath: Underpath) -> None:
         """Register a nexus again for a grant that was found ours a moment ago."""
         async with self._gate.closed(self._drain_timeout_s):
@@ -135,6 +117,8 @@ class DeviceRecovery:
         if not await self._registrar.register(underpath, ignore_existing=True):
             return False
         told = underpath.suspicion  # by the registration: our own preempt, most often
+        if not await self._same_disk.has_our_size(underpath):
+            return False
         try:
             after = await self.check_ours(grant)
             if not await self._is_unbroken(underpath, before, after):
@@ -268,7 +252,7 @@ class DeviceRecovery:
         told = underpath.suspicion
         if told is before or told is None or told.verdict is not Verdict.RECHECK_IDENTITY:
             return
-        if await self.is_same_disk(underpath) and underpath.suspicion is told:
+        if await self._same_disk.check(underpath) and underpath.suspicion is told:
             underpath.suspicion = None
 
 

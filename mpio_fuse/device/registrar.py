@@ -32,6 +32,7 @@ import structlog
 import trio
 
 from mpio_fuse.device.control import OnAttention, issue
+from mpio_fuse.device.same_disk import SameDisk
 from mpio_fuse.device.settings import Settings
 from mpio_fuse.device.underpath import Underpath, UnderpathState
 from mpio_fuse.errors import DecodeError, NoUsableUnderpath, TransportError
@@ -77,6 +78,7 @@ class Registrar:
         underpaths: Sequence[Underpath],
         settings: Settings,
         on_attention: OnAttention,
+        same_disk: SameDisk,
     ) -> None:
         self.lun = lun
         self.underpaths = underpaths
@@ -93,13 +95,14 @@ class Registrar:
         """Whether a registration is the host's, not the nexus's: preempting our own key bars none of our nexuses."""
         self._is_serial = settings.serialise_registers
         self._on_attention = on_attention
+        self._same_disk = same_disk
         self._log = log.bind(lun=lun)
 
     # -- registrations
 
     async def register(self, underpath: Underpath, *, ignore_existing: bool) -> bool:
         """Register one underpath; whether the array said that it is.  Records nothing but the truth."""
-        if underpath.state is UnderpathState.REMOVED:
+        if underpath.state is UnderpathState.REMOVED or underpath.has_another_size:
             return False
         if underpath.in_flight or underpath.transport.stranded:
             self._fail(underpath, "an old command is still under way here; not registered")
@@ -405,7 +408,7 @@ class Registrar:
         self, underpath: Underpath, command: Command, at_least_s: float = 0.0
     ) -> Completion:
         timeout_s = max(self.timeout_s, at_least_s)
-        return await issue(underpath, command, timeout_s, self._on_attention)
+        return await issue(underpath, command, timeout_s, self._on_attention, self._same_disk.check)
 
     def _registered(self) -> Iterator[Underpath]:
         return (one for one in self.underpaths if one.registered)

@@ -21,9 +21,9 @@ import trio
 from mpio_fuse.device.control import issue
 from mpio_fuse.device.gate import Gate
 from mpio_fuse.device.grant import Grant
-from mpio_fuse.device.probe import Prober
 from mpio_fuse.device.retention import Retention
 from mpio_fuse.device.runner import run
+from mpio_fuse.device.same_disk import SameDisk
 from mpio_fuse.device.settings import Settings
 from mpio_fuse.device.snapshot import ReservationSnapshot
 from mpio_fuse.device.underpath import Suspicion, Underpath, UnderpathState, failures_of
@@ -33,7 +33,6 @@ from mpio_fuse.reserve.procedure import ERRNOS, Act, Box, End, Outcome
 from mpio_fuse.reserve.single_path import decide_single
 from mpio_fuse.reserve.situation import Situation, UnderpathFact
 from mpio_fuse.scsi.command import Command, Completion, Status
-from mpio_fuse.scsi.identity import Wwid
 from mpio_fuse.scsi.reserve6 import release6, reserve6
 from mpio_fuse.scsi.unit_ready import test_unit_ready
 from mpio_fuse.scsi.verdict import Verdict, describe, is_answer_lost
@@ -54,7 +53,7 @@ class SinglePath:
     def __init__(
         self,
         lun: str,
-        wwid: Wwid,
+        same_disk: SameDisk,
         underpaths: Sequence[Underpath],
         settings: Settings,
         gate: Gate,
@@ -62,7 +61,7 @@ class SinglePath:
         clock: Callable[[], float],
     ) -> None:
         self._lun = lun
-        self._wwid = wwid
+        self._same_disk = same_disk
         self._underpaths = underpaths
         self._settings = settings
         self._gate = gate
@@ -211,6 +210,7 @@ class SinglePath:
                 self._log.info("lost writes not settled", cause=str(error))
         async with self._gate.closed(self._settings.control_timeout_s):
             self._grant = None
+            grant.is_given_up = True
             await self._release_owed()
 
     async def _release_owed(self) -> None:
@@ -234,6 +234,10 @@ class SinglePath:
             self._retention = None
 
     # -- what the data path calls
+
+    async def is_recognised(self, underpaths: Sequence[Underpath]) -> bool:  # noqa: ARG002
+        """Nobody can tell: SCSI-2 reservations cannot be read, and RESERVE is GOOD on a disk that is free."""
+        return False
 
     async def look(self) -> None:
         """Ask the carrier, whose unit attentions tell of resets; a release that is owed is done here."""
@@ -290,7 +294,7 @@ class SinglePath:
         if suspicion.verdict is Verdict.RECHECK_IDENTITY:
             if grant is not None and grant.is_reserving:
                 self._fence(grant, "a reset, which frees the reservation, or another disk")
-            await self._is_same_disk(carrier)
+            await self._same_disk.check(carrier)
         elif suspicion.verdict is Verdict.REEXAMINE and grant is not None and grant.is_reserving:
             self._fence(grant, "a reservation conflict: another host has reserved it")
         elif grant is not None:
@@ -355,7 +359,7 @@ class SinglePath:
         """Whether our disk is there and no old command is; a reservation conflict is an answer."""
         if underpath.state is UnderpathState.REMOVED or not underpath.is_idle:
             return False
-        if not await self._is_same_disk(underpath):
+        if not await self._same_disk.check(underpath):
             return False
         underpath.suspicion = None
         completion = await self._issue(test_unit_ready(), underpath)
@@ -365,19 +369,6 @@ class SinglePath:
         underpath.state = UnderpathState.UP
         underpath.last_failure = ""
         return True
-
-    async def _is_same_disk(self, underpath: Underpath) -> bool:
-        answer = await Prober(underpath, self._settings.control_timeout_s).leads_to(self._wwid)
-        if answer:
-            return True
-        underpath.registered = False
-        underpath.state = UnderpathState.DOWN if answer is None else UnderpathState.REMOVED
-        underpath.last_failure = (
-            "does not answer INQUIRY"
-            if answer is None
-            else f"this node does not lead to {self._wwid} any more"
-        )
-        return False
 
     async def _reserve(self) -> bool:
         completion = await self._issue_for_certain(reserve6)

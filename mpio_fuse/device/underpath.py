@@ -36,7 +36,8 @@ class Underpath:
     ``index`` is its place in the device: what the patent's ``reserved`` field holds.  ``epoch`` rises whenever
     every command sent here before is known to be dead at the array.  ``has_lost_write``: of a write of this epoch
     nobody knows whether it is over, so nothing may be written anywhere before a barrier.  ``suspicion``: what a
-    completion told that somebody must look into before data goes here again.
+    completion told that somebody must look into before data goes here again.  ``has_another_size``: than the device, so
+    that it may be another disk, and is not registered.
     """
 
     index: int
@@ -47,6 +48,7 @@ class Underpath:
     epoch: int = 0
     has_lost_write: bool = False
     suspicion: Suspicion | None = None
+    has_another_size: bool = False
     last_failure: str = ""
     counters: Counters = attrs.Factory(Counters)
 

@@ -274,7 +274,8 @@ async def test_explain_tells_what_an_open_then_sends(options: OpenOption, *, is_
     world.model.log.clear()
     resets = _resets(host)
     await host.device.open(options)
-    answers = {"INQUIRY", "TEST_UNIT_READY"} if NO_RESERVE not in options else {"INQUIRY"}
+    looks = {"INQUIRY", "SERVICE_ACTION_IN"}
+    answers = looks | {"TEST_UNIT_READY"} if NO_RESERVE not in options else looks
     sent = [one for one in world.sent(host) if one.split()[1] not in answers]
     if NO_RESERVE in options and not is_open:
         sent.remove("a1 TEST_UNIT_READY")  # whether the carrier answers at all

@@ -14,7 +14,9 @@ from mpio_fuse.scsi.verdict import is_answer_lost, sense_of
 from mpio_fuse.transport.contract import Transport
 from tests.device.world import KEYS
 
-SIDE_BY_SIDE = frozenset({"INQUIRY", "REGISTER", "REGISTER_AND_IGNORE_EXISTING_KEY"})
+SIDE_BY_SIDE = frozenset(
+    {"INQUIRY", "READ_CAPACITY", "REGISTER", "REGISTER_AND_IGNORE_EXISTING_KEY"}
+)
 """What the device sends over all underpaths at once, so in no order."""
 
 NO_ANSWER = "no answer"
@@ -92,7 +94,7 @@ def name_of(command: Command) -> str:
         return _change(PrOut(command.cdb[1] & 0x1F), command)
     if operation is OpCode.PERSISTENT_RESERVE_IN:
         return PrIn(command.cdb[1] & 0x1F).name
-    return operation.name
+    return "READ_CAPACITY" if operation is OpCode.SERVICE_ACTION_IN_16 else operation.name
 
 
 def _change(action: PrOut, command: Command) -> str:
