@@ -351,6 +351,21 @@ async def test_hung_and_given_up_is_stranded_until_lifted(rig: Rig) -> None:
     assert (rig.transport.stranded, await rig.byte()) == (0, 1)
 
 
+async def test_lifted_lets_go_also_of_those_that_wait_for_a_place(rig: Rig) -> None:
+    rig.set("hang on=write")
+    count = rig.transport.max_in_flight + 2
+    ends: list[object] = []
+    async with trio.open_nursery() as nursery:
+        for lba in range(count):
+            nursery.start_soon(end_of, lambda lba=lba: rig.write(1, lba), ends)
+        await wait_all_tasks_blocked()
+        rig.faults.clear()
+        with trio.move_on_after(1):
+            await trio.sleep_forever()
+        nursery.cancel_scope.cancel()
+    assert ends == [Completion()] * count
+
+
 async def test_a_window_of_time(rig: Rig) -> None:
     fault = rig.set("hang from=10s until=22s")
     began_s = trio.current_time()
@@ -404,6 +419,14 @@ async def test_faults_are_of_the_underpaths_they_name(rig: Rig) -> None:
         rig.faults.clear([fault.number])
 
 
+async def test_a_name_that_looks_like_a_pattern_is_a_name() -> None:
+    faults = Faults()
+    name = "iscsi://[fe80::1]/iqn.x/1"
+    fault = faults.add(parse_fault(f"{name}: hang"), 0.0)
+    assert faults.strike(name, test_unit_ready(), 0.0) is fault
+    assert faults.strike("iscsi://f/iqn.x/1", test_unit_ready(), 0.0) is fault
+
+
 async def test_gone_is_for_good_until_opened_again(rig: Rig, nursery: trio.Nursery) -> None:
     rig.set("hang on=read")
     fault = rig.set("gone on=write count=1")
@@ -453,6 +476,18 @@ async def test_closing_ends_what_hangs_and_it_is_never_sent(
     assert await rig.byte() == 0
 
 
+async def test_closing_counts_what_is_below_once(rig: Rig, nursery: trio.Nursery) -> None:
+    rig.set("delay 0s on=write")
+    rig.inner.link.execution_s = 5.0
+    ends: list[object] = []
+    nursery.start_soon(end_of, rig.write, ends)
+    await wait_all_tasks_blocked()
+    await rig.transport.aclose()
+    assert rig.transport.stranded == 1
+    await trio.sleep(6)
+    assert (rig.transport.stranded, [type(end) for end in ends]) == (0, [TransportGone])
+
+
 async def test_what_nobody_could_send_is_refused_and_not_struck(rig: Rig) -> None:
     fault = rig.set("error busy")
     with pytest.raises(UsageError, match="read-only"):
@@ -460,6 +495,10 @@ async def test_what_nobody_could_send_is_refused_and_not_struck(rig: Rig) -> Non
     with trio.CancelScope() as scope:
         scope.cancel()
         await rig.ready()
+    assert scope.cancelled_caught
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await rig.transport.reset_logical_unit()
     assert scope.cancelled_caught
     assert fault.seen == 0
 
