@@ -191,7 +191,7 @@ class Quirks:
     A session counts as registered when another of that initiator at that port is, with another ISID; the first of a
     port's registrations to go makes the port count as unregistered.  A session counts as holding when another does
     whose ISID begins with the same 8 of 12 digits, as all those of open-iscsi do (seen), and as a stranger when it
-    begins otherwise (the report of trap 19).
+    begins otherwise (reported, not seen here).
     Only the port that reserved counts as holding: under a type of all registrants the others are looked up as the
     registrants of a type of registrants are.
     """

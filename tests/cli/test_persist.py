@@ -142,6 +142,7 @@ def test_reserve_by_number_or_name(terminal: Terminal, kind: str) -> None:
     assert terminal.holder == "a1"
 
 
+@pytest.mark.hazard(29)
 @pytest.mark.parametrize("kind", list(PrType))
 def test_reserve_and_release_of_every_type(terminal: Terminal, kind: PrType) -> None:
     terminal.run("register", "--new-key", "a", "a1")
@@ -183,6 +184,7 @@ def test_release_is_tried_over_each_node_until_the_reservation_is_gone(terminal:
     assert (made["underpaths"], terminal.holder) == (["a2"], None)
 
 
+@pytest.mark.hazard(12)
 def test_release_over_a_nexus_that_does_not_hold_is_no_success(terminal: Terminal) -> None:
     """GOOD and nothing done, says the standard: only reading tells."""
     _register_both(terminal)
@@ -272,6 +274,7 @@ def test_read_keys_counts_nexuses(terminal: Terminal) -> None:
     assert terminal.document("read-keys", "b1")["keys"] == [A, A, B]
 
 
+@pytest.mark.hazard(27)
 def test_read_keys_asks_again_for_a_list_that_was_cut_off(
     terminal: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:

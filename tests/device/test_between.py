@@ -82,6 +82,7 @@ def writes_by(world: World, host: Host) -> list[bytes]:
     return [one.data[:8] for one in history if one.kind is Kind.WRITE and one.nexus in nexuses]
 
 
+@pytest.mark.hazard(2)
 @pytest.mark.expects_log("fenced")
 async def test_taken_and_given_back_the_disk_is_not_the_old_handles_any_more() -> None:
     """Nobody holds it now, so a new open succeeds; but what the old handle knew of the disk is over."""
@@ -139,10 +140,11 @@ async def test_preempted_between_the_reservation_and_its_verification() -> None:
     assert world.holder == KEYS["b"]
 
 
+@pytest.mark.hazard(2, 14)
 @pytest.mark.expects_log("fenced")
 @pytest.mark.parametrize("skip", [0, 1], ids=["before the first look", "after the first look"])
 async def test_preempted_while_a_lost_registration_is_renewed(skip: int) -> None:
-    """Trap 2: read, register, read again, and undo it."""
+    """Read, register, read again, and undo it."""
     world = World(LogicalUnitModel(TGT))
     host = await world.host("a")
     handle = await host.device.open()
@@ -198,8 +200,9 @@ async def test_a_shared_open_is_fenced_once_its_registrations_are_preempted() ->
         await handle.write(0, stamp("no"))
 
 
+@pytest.mark.hazard(29)
 async def test_our_key_under_another_type_is_not_our_reservation() -> None:
-    """Trap 29; Write Exclusive would let every other host read on, and this one's other underpaths not write."""
+    """Write Exclusive would let every other host read on, and this one's other underpaths not write."""
     world = World()
     host = await world.host("a")
     reserve = pr_out.reserve(KEYS["a"], PrType.WRITE_EXCLUSIVE)
@@ -223,9 +226,10 @@ async def test_an_all_registrants_reservation_is_somebody_elses_although_its_key
         await host.device.open()
 
 
+@pytest.mark.hazard(8)
 @pytest.mark.expects_log("underpath removed")
 async def test_another_disk_behind_a_node_is_found_at_the_next_open() -> None:
-    """Trap 8: after a rescan the same node name may be another disk."""
+    """After a rescan the same node name may be another disk."""
     world, other = World(), LogicalUnitModel(serial="another")
     host = await world.host("a")
     swap_disk(host.transports[0], other)
@@ -237,9 +241,10 @@ async def test_another_disk_behind_a_node_is_found_at_the_next_open() -> None:
     assert other.persistent.of(host.nexus(0)) is None
 
 
+@pytest.mark.hazard(8)
 @pytest.mark.expects_log("underpath removed")
 async def test_another_disk_behind_a_node_is_found_after_a_reset() -> None:
-    """Trap 8 again: unit attention 29/xx says that the device may have been replaced."""
+    """Unit attention 29/xx says that the device may have been replaced."""
     world, other = World(), LogicalUnitModel(serial="another")
     host = await world.host("a")
     handle = await host.device.open()
@@ -289,6 +294,7 @@ async def test_an_open_does_not_register_an_underpath_with_a_command_still_out(
     assert writes_by(world, host)[-1:] == [stamp("new")[:8]]
 
 
+@pytest.mark.hazard(7, 12, 13)
 @pytest.mark.expects_log("underpath down")
 async def test_a_reservation_of_a_dead_underpath_is_released_and_the_others_stay_registered() -> (
     None
@@ -370,6 +376,7 @@ async def test_a_write_that_the_array_lost_afterwards_fails_the_next_flush_once(
     await handle.flush()
 
 
+@pytest.mark.hazard(16)
 async def test_many_unit_attentions_in_a_row_are_only_many() -> None:
     world = World(LogicalUnitModel(TGT))
     host = await world.host("a", underpaths=1)
@@ -455,6 +462,7 @@ async def test_an_idle_owner_learns_that_it_was_taken_over(autojump_clock: MockC
     assert told == ["fenced"]
 
 
+@pytest.mark.hazard(2, 3)
 @pytest.mark.expects_log("fenced")
 async def test_a_fenced_host_does_not_register_again_by_itself(autojump_clock: MockClock) -> None:
     """Only an open does, by the patent's box 520; until then the array refuses whatever is still on its way."""

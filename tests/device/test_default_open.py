@@ -131,6 +131,7 @@ async def test_unmounting_says_what_it_had_to_leave_at_the_array() -> None:
     assert world.keys == [KEYS["a"]] * 2
 
 
+@pytest.mark.hazard(7)
 async def test_unmounting_with_an_open_file_flushes_and_releases_first() -> None:
     world = World()
     host = await world.host("a")
@@ -158,8 +159,9 @@ async def test_after_a_crash_our_own_reservation_is_found_kept_and_released_by_t
     assert world.holder is None
 
 
+@pytest.mark.hazard(12)
 async def test_a_release_is_tried_on_each_nexus_when_nobody_remembers_which_one_holds() -> None:
-    """Trap 12: RELEASE by another registrant is GOOD and does nothing."""
+    """RELEASE by another registrant is GOOD and does nothing."""
     world = World()
     crashed = await world.host("a")
     crashed.links[0].go_down()
@@ -223,8 +225,9 @@ async def test_a_disk_whose_underpaths_all_fail_to_register_is_named_with_the_re
         await world.host("a")
 
 
+@pytest.mark.hazard(4)
 async def test_a_key_that_another_host_uses_is_refused() -> None:
-    """Trap 4: cloned machines have one machine-id, and so one key; the array would let both write."""
+    """Cloned machines have one machine-id, and so one key; the array would let both write."""
     world = World()
     a = await world.host("a")
     handle = await a.device.open()
@@ -256,6 +259,7 @@ async def test_refusing_a_shared_key_takes_nothing_from_the_other_host() -> None
     await handle.write(0, stamp("still mine"))
 
 
+@pytest.mark.hazard(4)
 async def test_a_key_that_another_host_takes_into_use_later_is_refused_at_the_open() -> None:
     world = World()
     a = await world.host("a", standby="unregistered")
@@ -272,6 +276,7 @@ async def test_a_key_that_another_host_takes_into_use_later_is_refused_at_the_op
     await handle.write(0, stamp("still mine"))
 
 
+@pytest.mark.hazard(31)
 async def test_with_every_underpath_dead_the_open_is_eio_and_says_why() -> None:
     world = World()
     host = await world.host("a")

@@ -40,6 +40,7 @@ async def _with_a_write_under_way(
     return a, b
 
 
+@pytest.mark.hazard(1, 9, 20)
 @WITHOUT_ABORT
 async def test_a_forced_open_resets_the_unit_where_preempt_cannot_abort(
     quirks: Quirks, autojump_clock: MockClock
@@ -59,6 +60,7 @@ async def test_a_forced_open_resets_the_unit_where_preempt_cannot_abort(
     assert bytes(await new.read(0, 4096)) == stamp("b")
 
 
+@pytest.mark.hazard(20)
 async def test_a_forced_open_is_refused_until_the_unit_could_be_reset(
     autojump_clock: MockClock,
 ) -> None:

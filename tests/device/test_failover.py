@@ -34,6 +34,7 @@ async def test_a_read_goes_on_over_the_other_underpath() -> None:
     assert "NO_CONNECT" in down.last_failure
 
 
+@pytest.mark.hazard(1, 3)
 async def test_a_write_goes_on_over_the_other_underpath_behind_the_barrier() -> None:
     """The dead underpath had made the reservation: it moves, and the dead nexus is out."""
     world = World()
@@ -49,10 +50,11 @@ async def test_a_write_goes_on_over_the_other_underpath_behind_the_barrier() -> 
     assert world.holder is None
 
 
+@pytest.mark.hazard(1)
 async def test_a_lost_write_never_lands_over_its_repetition_or_what_followed(
     autojump_clock: MockClock,
 ) -> None:
-    """Trap 1: the write hangs on one underpath, is repeated on the other, and then arrives after all."""
+    """The write hangs on one underpath, is repeated on the other, and then arrives after all."""
     world = World()
     host = await world.host("a", io_timeout_s=5)
     handle = await host.device.open()
@@ -85,6 +87,7 @@ async def test_many_writes_lost_at_once_put_up_one_barrier(autojump_clock: MockC
     assert [line for line in world.sent(host) if "PREEMPT" in line] == ["a2 PREEMPT_AND_ABORT"]
 
 
+@pytest.mark.hazard(22)
 async def test_a_write_lost_on_the_last_underpath_is_an_error() -> None:
     world = World()
     host = await world.host("a", underpaths=1)

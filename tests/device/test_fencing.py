@@ -19,10 +19,11 @@ from tests.device.world import KEYS, World, stamp
 FORCED = OpenOption.FORCED_OPEN
 
 
+@pytest.mark.hazard(17)
 @pytest.mark.expects_log("fenced")
 @pytest.mark.parametrize("quirks", [LIO, SCST], ids=["lio", "scst"])
 async def test_a_forced_open_takes_over_and_the_old_handle_stays_dead(quirks: Quirks) -> None:
-    """Trap 17: the unit attention and the conflict come in either order."""
+    """The unit attention and the conflict come in either order."""
     world = World(LogicalUnitModel(quirks))
     a, b = await world.host("a"), await world.host("b")
     told: list[str] = []
@@ -69,9 +70,10 @@ async def test_after_being_fenced_a_new_open_starts_afresh_and_the_old_handle_do
     assert world.holder is None
 
 
+@pytest.mark.hazard(2)
 @pytest.mark.expects_log("fenced")
 async def test_a_second_open_does_not_let_a_preempted_handle_back_in() -> None:
-    """Trap 2: registering again after being preempted un-fences the host."""
+    """Registering again after being preempted un-fences the host."""
     world = World()
     a, b = await world.host("a"), await world.host("b")
     old = await a.device.open()
@@ -90,7 +92,7 @@ async def test_a_second_open_does_not_let_a_preempted_handle_back_in() -> None:
 async def test_a_returning_underpath_does_not_let_a_preempted_handle_back_in(
     autojump_clock: MockClock,
 ) -> None:
-    """Trap 2 once more, by the checker."""
+    """The same, by the checker."""
     world = World()
     a, b = await world.host("a"), await world.host("b")
     old = await a.device.open()
@@ -107,6 +109,7 @@ async def test_a_returning_underpath_does_not_let_a_preempted_handle_back_in(
     assert not [one for one in world.model.medium.history if one.kind is Kind.WRITE]
 
 
+@pytest.mark.hazard(1)
 @pytest.mark.expects_log("fenced")
 async def test_no_write_lands_after_the_forced_open_returned(autojump_clock: MockClock) -> None:
     """Writes in flight at the array when the preempt comes are aborted before the open is granted."""
@@ -141,8 +144,9 @@ async def test_no_write_lands_after_the_forced_open_returned(autojump_clock: Moc
     assert late == []
 
 
+@pytest.mark.hazard(11, 14)
 async def test_a_nexus_that_alone_lost_its_registration_is_registered_again() -> None:
-    """Traps 11 and 14: a new session is a new nexus; its conflict is no failure of the underpath."""
+    """A new session is a new nexus; its conflict is no failure of the underpath."""
     world = World(LogicalUnitModel(TGT))
     host = await world.host("a")
     handle = await host.device.open()
@@ -178,7 +182,7 @@ async def test_a_power_loss_that_forgot_the_reservation_ends_the_grant() -> None
 
 @pytest.mark.expects_log("fenced")
 async def test_a_unit_attention_that_a_control_command_met_is_not_forgotten() -> None:
-    """Trap 16: it is told once.  Here TEST UNIT READY of a checker meets it, not the write."""
+    """It is told once.  Here TEST UNIT READY of a checker meets it, not the write."""
     world = World()
     host = await world.host("a")
     handle = await host.device.open()
@@ -190,8 +194,9 @@ async def test_a_unit_attention_that_a_control_command_met_is_not_forgotten() ->
     assert not [one for one in world.model.medium.history if one.kind is Kind.WRITE]
 
 
+@pytest.mark.hazard(15)
 async def test_a_preempt_whose_answer_was_lost_is_looked_at_not_repeated() -> None:
-    """Trap 15: repeated it would conflict, because it worked."""
+    """Repeated it would conflict, because it worked."""
     world = World()
     a, b = await world.host("a"), await world.host("b")
     await a.device.open()

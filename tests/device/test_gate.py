@@ -1,5 +1,6 @@
 """The I/O gate: nothing passes while it is closed, and a hung command does not hold the closer up."""
 
+import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
@@ -72,6 +73,7 @@ async def waiter_and_next_closer() -> None:
         await wait_all_tasks_blocked()
 
 
+@pytest.mark.hazard(25)
 async def test_a_hung_command_bounds_the_wait(autojump_clock: MockClock) -> None:
     gate = Gate()
     async with trio.open_nursery() as nursery:

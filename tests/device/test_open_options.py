@@ -14,6 +14,7 @@ SINGLE = OpenOption.SINGLE
 FORCED = OpenOption.FORCED_OPEN
 
 
+@pytest.mark.hazard(7)
 async def test_retain_keeps_the_reservation_beyond_the_close_and_the_unmount() -> None:
     world = World()
     a, b = await world.host("a"), await world.host("b")

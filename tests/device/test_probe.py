@@ -208,6 +208,7 @@ async def test_one_good_answer_to_persistent_reserve_in_is_enough() -> None:
     assert (await probe(transport(keys=NO_SUCH_COMMAND), timeout_s=10)).has_persistent_reserve
 
 
+@pytest.mark.hazard(21)
 @pytest.mark.parametrize(
     "answer",
     [

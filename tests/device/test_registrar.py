@@ -1,9 +1,12 @@
 """What the registrar believes when an answer was lost."""
 
+import pytest
+
 from mpio_fuse.scsi.opcodes import OpCode, PrOut
 from tests.device.world import KEYS, World, ownership_of
 
 
+@pytest.mark.hazard(15)
 async def test_a_lost_preempt_of_our_own_key_is_not_believed() -> None:
     """The reservation is ours before and after, so only an answer can tell that old commands are dead."""
     world = World()

@@ -145,6 +145,7 @@ async def test_release_is_refused_while_a_handle_is_open() -> None:
     await handle.aclose()
 
 
+@pytest.mark.hazard(5)
 async def test_release_takes_nothing_from_another_host() -> None:
     world = World()
     a, b = await world.host("a"), await world.host("b")

@@ -45,6 +45,7 @@ SAME_AS_SG_PERSIST = {
 }
 
 
+@pytest.mark.hazard(33)
 @pytest.mark.parametrize(("name", "ours"), SAME_AS_SG_PERSIST.items(), ids=SAME_AS_SG_PERSIST)
 def test_persistent_reserve_out_is_what_sg_persist_sends(name: str, ours: Command) -> None:
     assert (ours.cdb, bytes(ours.data_out)) == sent_by_sg_persist(name)
@@ -54,6 +55,7 @@ def test_every_service_action_was_compared() -> None:
     assert {one.cdb[1] for one in SAME_AS_SG_PERSIST.values()} == set(PrOut)
 
 
+@pytest.mark.hazard(33)
 def test_the_scope_is_in_the_high_half_of_byte_2() -> None:
     assert pr_out.reserve(K, PrType.EXCLUSIVE_ACCESS, Scope.ELEMENT).cdb[2] == 0x23
 
@@ -67,6 +69,7 @@ def _key_list(generation: int, keys: list[ReservationKey]) -> bytes:
     return generation.to_bytes(4, "big") + len(body).to_bytes(4, "big") + body
 
 
+@pytest.mark.hazard(27, 33)
 @given(GENERATIONS, st.lists(KEYS, max_size=12), st.integers(0, 12 * 8))
 def test_a_key_list_of_any_length_has_its_first_whole_keys(
     generation: int, keys: list[ReservationKey], body_bytes: int
@@ -78,6 +81,7 @@ def test_a_key_list_of_any_length_has_its_first_whole_keys(
     assert ours.length_bytes == 8 + 8 * len(keys)
 
 
+@pytest.mark.hazard(27)
 def test_a_list_longer_than_a_command_can_ask_for_is_asked_for_up_to_that() -> None:
     ours = pr_in.decode_keys(bytes.fromhex("00 00 00 01 ff ff ff f8"))
     assert ours.is_truncated
@@ -130,6 +134,7 @@ def test_full_status_of_any_length_has_its_first_whole_registrants(
     assert ours.is_truncated == (cut < len(body))
 
 
+@pytest.mark.hazard(33)
 def test_a_registrant_without_a_transport_id_is_a_registrant() -> None:
     body = K.raw + bytes(16)
     ours = pr_in.decode_full_status(bytes.fromhex("00000001 00000018") + body)

@@ -18,6 +18,7 @@ def test_text_and_number_round_trip(value: int) -> None:
     assert ReservationKey.parse(f"{value:X}") == key
 
 
+@pytest.mark.hazard(28)
 def test_a_prefix_is_another_key() -> None:
     assert ReservationKey.parse("0x123ab") != ReservationKey.parse("0x123abc")
     assert ReservationKey.parse("0x0123ab") == ReservationKey.parse("123ab")

@@ -165,6 +165,7 @@ def test_every_named_host_status_and_status_is_expected_here() -> None:
     assert {code.split("/")[0] for code in CHECKS} == {f"{key:x}" for key in SenseKey} - {"c"}
 
 
+@pytest.mark.hazard(11)
 def test_a_conflict_never_speaks_against_an_underpath() -> None:
     """It is a SAM status; older kernels add an annotation of their own in the host status."""
     for host_status, driver_status in itertools.product((0, 0x10, 0x11, 0x12, 0x13), (0, 0x08)):
@@ -178,6 +179,7 @@ def test_a_conflict_never_speaks_against_an_underpath() -> None:
         assert describe(conflict) == "RESERVATION CONFLICT"
 
 
+@pytest.mark.hazard(33)
 def test_no_host_status_is_ever_a_conflict_or_good() -> None:
     for host_status in range(1, 256):
         verdict = judge(Completion(host_status=host_status))

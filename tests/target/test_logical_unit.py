@@ -265,7 +265,7 @@ def test_on_lio_preempt_and_abort_of_who_does_not_hold_aborts_nothing(*, is_rese
 
 
 def test_aborting_ones_own_key_ends_a_ghost() -> None:
-    """Trap 1: the way out for the host that holds, over a second underpath of its own."""
+    """The way out for the host that holds, over a second underpath of its own."""
     model = held()
     ghost = in_flight(model, A1)
     assert send(model, A2, "prout 5 6 0xa1 0xa1").is_good
@@ -276,14 +276,12 @@ def test_aborting_ones_own_key_ends_a_ghost() -> None:
 
 @pytest.mark.parametrize("quirks", [TGT, VMWARE_RDM], ids=lambda quirks: quirks.name)
 def test_without_preempt_and_abort_it_is_an_illegal_request(quirks: Quirks) -> None:
-    """Trap 20."""
     model = held(quirks)
     assert sense_of(send(model, B1, "prout 5 6 0xb1 0xa1")) == (0x5, 0x24, 0x00)
     assert send(model, B1, "prout 4 6 0xb1 0xa1").is_good
 
 
 def test_scst_reports_the_conflict_before_the_unit_attention() -> None:
-    """Trap 17."""
     model = held(SCST)
     assert send(model, A1, "prout 4 6 0xa1 0xb1").is_good
     assert send(model, B1, "read").status is Status.RESERVATION_CONFLICT
@@ -291,7 +289,7 @@ def test_scst_reports_the_conflict_before_the_unit_attention() -> None:
 
 
 def test_a_registration_of_the_initiator_serves_all_its_ports() -> None:
-    """Trap 18: one key in the list for two underpaths."""
+    """One key in the list for two underpaths."""
     model = held(PER_INITIATOR)
     assert len(model.persistent.registered) == 2
     assert send(model, A2, "write").is_good
@@ -300,7 +298,6 @@ def test_a_registration_of_the_initiator_serves_all_its_ports() -> None:
 
 
 def test_one_isid_does_not_stand_for_another() -> None:
-    """Trap 19."""
     model = held(LIO)
     other = Nexus(A1.initiator_name, A1.target_port, isid="800000000001")
     assert send(model, other, "read").status is Status.RESERVATION_CONFLICT
@@ -336,7 +333,7 @@ def test_scsi_debug_has_no_persistent_reserve_and_enforces_nothing() -> None:
 
 
 def test_compatible_reservation_handling_lets_registrants_have_their_way() -> None:
-    """Trap 21: GOOD, and nothing happens."""
+    """GOOD, and nothing happens."""
     model = held(SPC)
     assert send(model, B1, "res6").is_good
     assert send(model, A1, "write").is_good

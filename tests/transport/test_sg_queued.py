@@ -116,6 +116,7 @@ async def test_a_newcomer_does_not_overtake_who_waits(driver: FakeDriver, reader
     assert [sent.cdb for sent in driver.sent[QUEUE_DEPTH:]] == [read_of(QUEUE_DEPTH).cdb]
 
 
+@pytest.mark.hazard(25)
 async def test_cancelled_command_keeps_its_slot_and_buffer_until_answered(
     driver: FakeDriver, readers: Readers, transport: SgTransport
 ) -> None:

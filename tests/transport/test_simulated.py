@@ -193,7 +193,7 @@ async def test_only_matching_commands_are_lost() -> None:
 
 
 async def test_preempt_whose_answer_was_lost_conflicts_when_repeated() -> None:
-    """Trap 15: it worked the first time."""
+    """It worked the first time."""
     two = await hosts()
     two.b.link.lose_answers()
     preempt = pr_out.preempt_and_abort(KEY_B, KEY_A, TYPE)
@@ -202,7 +202,7 @@ async def test_preempt_whose_answer_was_lost_conflicts_when_repeated() -> None:
 
 
 async def test_a_write_given_up_lands_after_its_retry() -> None:
-    """Trap 1: the ghost write."""
+    """The ghost write."""
     two = await hosts()
     path = SimulatedTransport(two.model, Nexus("iqn.host-a", 2), "sim-a2")
     register = pr_out.register_and_ignore_existing_key(KEY_A)
@@ -277,7 +277,7 @@ async def test_a_link_that_goes_down_interrupts_what_is_under_way(nursery: trio.
 
 
 async def test_a_hung_command_ends_only_with_the_transport(nursery: trio.Nursery) -> None:
-    """Trap 25: the caller can be cancelled, the command cannot."""
+    """The caller can be cancelled, the command cannot."""
     two = await hosts()
     two.a.link.times_out = False
     two.a.link.lose_commands(None)
@@ -302,7 +302,7 @@ async def test_a_hung_command_ends_only_with_the_transport(nursery: trio.Nursery
 
 @pytest.mark.parametrize(("quirks", "is_kept"), [(LIO, True), (TGT, False)], ids=["LIO", "tgt"])
 async def test_a_new_session_and_its_registration(quirks: Quirks, *, is_kept: bool) -> None:
-    """Trap 14: kept where name and ISID are the same, a stranger on tgt; the old key stays listed either way."""
+    """Kept where name and ISID are the same, a stranger on tgt; the old key stays listed either way."""
     two = await hosts(quirks)
     two.a.log_in_again()
     await clear_attentions(two.a)
@@ -465,7 +465,7 @@ async def test_a_hung_reset_holds_up_the_next_for_ever() -> None:
 
 
 async def test_what_arrives_after_a_reset_is_not_over() -> None:
-    """Trap 1: of the writes that an underpath still carries one meets the unit attention, the rest land."""
+    """Of the writes that an underpath still carries one meets the unit attention, the rest land."""
     two = await hosts(SPC)
     two.a.link.arrival_s = 5.0
     for fill in (1, 2):
