@@ -140,12 +140,15 @@ class Reset:
 
 @attrs.frozen
 class PowerLoss:
-    """The array goes off and on again."""
+    """The array goes off and on again, and with it every session."""
 
     is_announced: bool = True
     keeps: bool = False
 
     def happen(self, world: "World") -> None:
+        for host in world.hosts.values():
+            for port in host.ports:
+                port.log_in_again()
         world.unit.lose_power(announced=self.is_announced, keeps=self.keeps)
 
 

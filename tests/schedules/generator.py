@@ -163,11 +163,15 @@ def _delay(one: _Draw) -> Action:
 
 
 def _hang(one: _Draw) -> Action:
-    """Longer than our own bound, so that what is under way is given up, and lands when it lands."""
+    """Longer than our own bound, so that what is under way is given up, and lands when it lands.
+
+    A transport does not give back what has not yet arrived: such a command nobody could know of any more.
+    """
     stage = one.dice.choice(("arrival_s", "arrival_s", "execution_s", "answer_s"))
     delay_s = one.dice.choice((2.5, 6.0, 20.0))
     for_s = one.dice.choice((0.0, 0.001, 0.1, 4.0))
-    return faults.Delay(*one.port(), stage, delay_s, for_s, times_out=one.dice.random() < 0.5)
+    times_out = one.dice.random() < 0.5 and stage != "arrival_s"
+    return faults.Delay(*one.port(), stage, delay_s, for_s, times_out)
 
 
 def _lose(one: _Draw) -> Action:

@@ -79,12 +79,16 @@ class _Walk:
         self._cells = [_Cell() for _ in range(CELLS)]
         self._power_lost_tick = -1
         self._flushed: dict[int, int] = {}
+        self._stray: set[int] = set()
+        """Requests that met another disk; whether they may is asked elsewhere."""
 
     def run(self) -> Iterator[tuple[Kind, Violation]]:
         """What is wrong, and which kind of request it is about."""
         for record in self._account.records:
             if isinstance(record, Landed):
-                if not record.is_other_disk:
+                if record.is_other_disk:
+                    self._strayed(record)
+                else:
                     yield from ((Kind.WRITE, one) for one in self._land(record))
             elif isinstance(record, PowerLost):
                 yield from ((Kind.WRITE, one) for one in self._lose_power(record))
@@ -113,8 +117,15 @@ class _Walk:
         if request in cell.acknowledged and before in cell.acknowledged:
             yield Violation(record.tick, _over(number, request, before))
 
+    def _strayed(self, record: Landed) -> None:
+        self._stray |= {
+            one.number
+            for one in self._account.requests.values()
+            if one.began.host == record.host and one.began.tick < record.tick < one.end_tick
+        }
+
     def _end(self, request: Request) -> Iterator[Violation]:
-        if not request.is_ok:
+        if not request.is_ok or request.number in self._stray:
             return
         kind = request.began.kind
         if kind is Kind.WRITE:

@@ -64,7 +64,8 @@ def _after_a_preempt(
     account: Account, landed: Landed, handle: Holding, takes: list[ReserveOut]
 ) -> Iterator[Violation]:
     for take in takes:
-        is_victim = take.host != handle.host and take.held_before == handle.host
+        taken_from = take.held_before if take.action == "CLEAR" else take.of_key
+        is_victim = take.host != handle.host and taken_from == handle.host
         if (
             is_victim
             and handle.owned_tick < take.tick < landed.tick
