@@ -13,6 +13,7 @@ HOST = "127.0.0.1"
 HEADER_BYTES = 48
 CHUNK_BYTES = 64 << 10
 
+NOP_OUT = 0x00
 TASK_MANAGEMENT_REQUEST = 0x02
 TASK_MANAGEMENT_RESPONSE = 0x22
 LOGICAL_UNIT_RESET = 5
@@ -23,16 +24,16 @@ class Link:
 
     def __init__(self) -> None:
         self.delay_s = 0.0
-        self.held_opcode: int | None = None
+        self.held: frozenset[int] = frozenset()
         self.released = trio.Event()
 
-    def hold(self, opcode: int) -> None:
-        """Keep PDUs of that kind back until `release`."""
-        self.held_opcode = opcode
+    def hold(self, *opcodes: int) -> None:
+        """Keep PDUs of those kinds back until `release`."""
+        self.held = frozenset(opcodes)
         self.released = trio.Event()
 
     def release(self) -> None:
-        self.held_opcode = None
+        self.held = frozenset()
         self.released.set()
 
 
@@ -47,6 +48,7 @@ class Relay:
     is_cut: bool = False
     is_black_hole: bool = False
     resets: int = 0
+    pings: int = 0
     logins: int = 0
     _connections: list[trio.CancelScope] = attrs.Factory(list)
     _moving: trio.Event = attrs.Factory(trio.Event)
@@ -87,6 +89,7 @@ class Relay:
         async for pdu in _pdus(source):
             is_reset = pdu[0] & 0x3F == TASK_MANAGEMENT_REQUEST
             self.resets += is_reset and pdu[1] & 0x7F == LOGICAL_UNIT_RESET
+            self.pings += pdu[0] & 0x3F == NOP_OUT
             await self._forward(pdu, sink)
         scope.cancel()
 
@@ -99,7 +102,7 @@ class Relay:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._delayed, receive, sink)
             async for pdu in _pdus(source):
-                if pdu[0] & 0x3F == link.held_opcode:
+                if pdu[0] & 0x3F in link.held:
                     nursery.start_soon(self._held, link.released, pdu, sink)
                 else:
                     send.send_nowait((trio.current_time() + link.delay_s, pdu))

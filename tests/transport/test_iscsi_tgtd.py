@@ -1,6 +1,6 @@
 """The iscsi transport passes the conformance suite against a real target, tgtd, over loopback."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
@@ -25,7 +25,7 @@ from tests.transport.iscsi_relay import (
     Relay,
     open_relay,
 )
-from tests.transport.tgtd import DISK_BYTES, TARGET, Tgtd, running_tgtd
+from tests.transport.tgtd import DISK_BYTES, TARGET, Tgtd
 
 BLOCK = 512
 SLOW_S = 0.3
@@ -33,13 +33,6 @@ SLOW_S = 0.3
 NAME = "iqn.2026-01.test:host-a"
 SETTINGS = IscsiSettings(initiator_name=NAME, login_timeout_s=20.0, link_timeout_s=20.0)
 """A machine that is busy with other things must not look like a broken link."""
-
-
-@pytest.fixture(scope="module")
-def tgtd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tgtd]:
-    with running_tgtd(tmp_path_factory.mktemp("tgtd")) as tgtd:
-        tgtd.add_disk(1)
-        yield tgtd
 
 
 async def ready(transport: IscsiTransport) -> None:

@@ -31,7 +31,7 @@ UNIT_ATTENTIONS = 5
 """So many may come in the way of one REPORT LUNS."""
 
 _PORTAL = re.compile(
-    r"(?:\[(?P<v6>[0-9A-Fa-f:.%]+)\]|(?P<name>[^\s\[\]:/,]+))(?::(?P<port>\d{1,5}))?(?:,\d+)?"
+    r"(?:\[(?P<v6>[0-9A-Za-z:.%_-]+)\]|(?P<name>[^\s\[\]:/,]+))(?::(?P<port>\d{1,5}))?(?:,\d+)?"
 )
 _ANY_ADDRESS = {"0.0.0.0", "::"}  # noqa: S104 (what a target says, not where we listen)
 

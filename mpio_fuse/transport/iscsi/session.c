@@ -59,13 +59,13 @@ static void on_command(struct iscsi_context *iscsi, int status, void *data, void
     slot->has_ended = 1;
     mpio_current->is_unsettled = 1;
     switch (status) {
-    case SCSI_STATUS_CANCELLED: /* by us, which says why, or the session has failed */
+    case SCSI_STATUS_CANCELLED: /* by us, who then said why; else libiscsi has given the connection up, silently */
         if (slot->host_status == HOST_OK)
-            slot->host_status = HOST_DISRUPTED;
+            fail_by_libiscsi(mpio_current);
         break;
-    case SCSI_STATUS_ERROR:
+    case SCSI_STATUS_ERROR: /* the target's answer is none */
     case SCSI_STATUS_TIMEOUT:
-        slot->host_status = HOST_ERROR;
+        fail_by_libiscsi(mpio_current);
         break;
     default:
         slot->status = status;
@@ -78,6 +78,8 @@ static void on_ping(struct iscsi_context *iscsi, int status, void *data, void *p
 {
     struct mpio_session *session = private;
     session->pings_out = 0;
+    if (status != SCSI_STATUS_GOOD)
+        fail_by_libiscsi(session);
 }
 
 static void on_abort(struct iscsi_context *iscsi, int status, void *data, void *private)
@@ -91,9 +93,13 @@ static void on_abort(struct iscsi_context *iscsi, int status, void *data, void *
 static void on_reset(struct iscsi_context *iscsi, int status, void *data, void *private)
 {
     struct mpio_session *session = private;
+    if (status != SCSI_STATUS_GOOD) {
+        fail_by_libiscsi(session);
+        return;
+    }
     session->is_unsettled = 1;
     session->reset_state = TASK_MANAGEMENT_ANSWERED;
-    session->reset_response = status == SCSI_STATUS_GOOD ? *(uint32_t *)data : 0xff;
+    session->reset_response = *(uint32_t *)data;
 }
 
 static int add_text(struct mpio_session *session, char kind, const char *text)

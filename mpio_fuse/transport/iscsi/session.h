@@ -32,7 +32,7 @@
 #define MPIO_DIGEST_BYTES 4
 
 /* How the layers below ended a command: the kernel's DID_* codes (mpio_fuse.scsi.command.HostStatus). */
-enum { HOST_OK = 0, HOST_TIME_OUT = 3, HOST_ERROR = 7, HOST_RESET = 8, HOST_DISRUPTED = 0x0e };
+enum { HOST_OK = 0, HOST_TIME_OUT = 3, HOST_ERROR = 7, HOST_RESET = 8 };
 
 enum { MPIO_LOST = 1, MPIO_WANTS_WRITE = 2, MPIO_MORE = 4 };
 

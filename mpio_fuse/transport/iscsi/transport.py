@@ -25,6 +25,8 @@ The contract of `mpio_fuse.transport.contract`, as it works out here:
 One thread (trio's), one run.
 """
 
+import math
+
 import trio
 
 from mpio_fuse.errors import MpioError, TransportError, TransportGone, UsageError
@@ -41,6 +43,8 @@ from mpio_fuse.transport.iscsi.url import IscsiUrl
 
 MAX_TRANSFER_BYTES = 1 << 20
 FIRST_PAUSE_S = 0.1
+
+_CHECK = "check the link and the target"
 
 NO_CONNECT = Completion(host_status=HostStatus.NO_CONNECT)
 
@@ -95,6 +99,11 @@ class IscsiTransport:
         """Why the last session, or login, failed; empty if none has."""
         return self._last_loss
 
+    @property
+    def last_heard_s(self) -> float:
+        """How long ago the target sent something; infinite while there is no session."""
+        return math.inf if self._session.has_ended else self._session.native.silent_s
+
     async def execute(self, command: Command) -> Completion:
         """Send one command and wait for its end.
 
@@ -133,11 +142,11 @@ class IscsiTransport:
         except SessionLost:
             await trio.lowlevel.checkpoint()
             what = "LOGICAL UNIT RESET not sent: no session with the target"
-            raise TransportError(what, underpath=self._name, hint=self._hint()) from None
+            raise TransportError(what, underpath=self._name, hint=_CHECK) from None
         except TransportGone:
             raise
         except TransportError as error:
-            raise TransportError(error.what, underpath=self._name, hint=self._hint()) from error
+            raise TransportError(error.what, underpath=self._name, hint=_CHECK) from error
 
     async def aclose(self) -> None:
         """End every wait with `TransportGone`, and the session as soon as no command is left on it."""
@@ -193,9 +202,6 @@ class IscsiTransport:
             underpath=self._name,
             hint="open it anew",
         )
-
-    def _hint(self) -> str:
-        return self._last_loss or "see the target's log"
 
 
 async def open_iscsi(device: str, settings: IscsiSettings | None = None) -> IscsiTransport:

@@ -17,7 +17,7 @@ MAX_LUN = 0x3FFF
 """The largest number in flat space addressing (SAM-5 4.7.6.5)."""
 
 _HOST = re.compile(
-    r"(?:\[(?P<v6>[0-9A-Fa-f:.%]+)\]|(?P<name>[^\[\]:/@?\s]+))(?::(?P<port>\d{1,5}))?"
+    r"(?:\[(?P<v6>[0-9A-Za-z:.%_-]+)\]|(?P<name>[^\[\]:/@?\s]+))(?::(?P<port>\d{1,5}))?"
 )
 _ISCSI_NAME = re.compile(r"(iqn|eui|naa)\.[a-z0-9.:_-]{1,219}")
 _FORM = "iscsi://host[:port]/target-iqn/lun"
