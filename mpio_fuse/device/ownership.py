@@ -69,6 +69,14 @@ class Ownership(Protocol):
         """
         ...
 
+    async def retire(self, underpath: Underpath) -> None:
+        """Leave nothing of ours on an underpath that goes for good: what it holds moves to another first.
+
+        Raises:
+            MpioError: what it holds could not be moved.
+        """
+        ...
+
     async def is_recognised(self, underpaths: Sequence[Underpath]) -> bool:
         """Whether each of these underpaths leads to a logical unit that knows us: no clone of it does."""
         ...

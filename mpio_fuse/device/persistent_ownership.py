@@ -383,6 +383,21 @@ class PersistentOwnership:
         is_ours_still = state is None or state.is_held_by(self._settings.key)
         self._owes_release = self._owes_release and (end is not End.CLOSED or is_ours_still)
 
+    async def retire(self, underpath: Underpath) -> None:
+        """Unregistering the holder would release the reservation, so another takes it over first."""
+        grant = self._grant
+        if underpath.has_lost_write and grant is not None:
+            await self._recovery.bar(grant)
+        async with self._gate.closed(self._settings.control_timeout_s):
+            if underpath.in_flight:
+                what = "commands are still under way there"
+                hint = "try again once they have ended"
+                raise MpioError(what, lun=self._lun, underpath=underpath.name, hint=hint)
+            if self.registrar.reserved is underpath and (grant is not None or self._is_retaining):
+                await self._recovery.move_from(underpath, grant)
+            if underpath.registered and underpath.state is not UnderpathState.REMOVED:
+                await self.registrar.unregister(underpath)
+
     async def is_recognised(self, underpaths: Sequence[Underpath]) -> bool:
         """By REGISTER that names our key: it conflicts where our registration is not."""
         async with self._gate.closed(self._settings.control_timeout_s):

@@ -66,9 +66,10 @@ class PseudoDevice:
         self.name = name or str(logical_unit.wwid)
         self.settings = settings
         self.on_fenced = on_fenced
-        self.underpaths = tuple(
+        self.underpaths = [
             Underpath(index, transport) for index, transport in enumerate(transports)
-        )
+        ]
+        """Shared with all that speak to the array.  Changed by `add_underpath` and `remove_underpath` alone."""
         self._handles: list[Handle] = []
         self._geometry: Geometry | None = None
         self._is_removed = False
@@ -194,6 +195,77 @@ class PseudoDevice:
             what = f"left at the array: {left}"
             hint = "mount and unmount it again once its underpaths answer"
             raise MpioError(what, lun=self.name, hint=hint)
+
+    async def add_underpath(self, transport: Transport) -> Underpath:
+        """Take another way to this logical unit into service: registered first, then used.
+
+        The transport is the device's from here on.  One of that name that is out of service for good makes way.
+
+        Raises:
+            MpioError: it leads elsewhere, is here already, or cannot be registered; the transport is closed then.
+        """
+        async with self._changing:
+            underpath = Underpath(
+                1 + max((one.index for one in self.underpaths), default=-1), transport
+            )
+            try:
+                await self._require_new(underpath)
+                self.underpaths.append(underpath)
+                if not await self._ownership.readmit(underpath) and self.is_open:
+                    raise MpioError(underpath.last_failure, lun=self.name, underpath=underpath.name)
+            except BaseException:
+                if underpath in self.underpaths:
+                    self.underpaths.remove(underpath)
+                with trio.CancelScope(shield=True):
+                    await transport.aclose()
+                raise
+            self._log.info("underpath added", underpath=underpath.name)
+            return underpath
+
+    async def _require_new(self, underpath: Underpath) -> None:
+        name = underpath.name
+        for one in [one for one in self.underpaths if one.name == name]:
+            if self._is_removed or one.state is not UnderpathState.REMOVED:
+                raise MpioError("is an underpath already", lun=self.name, underpath=name)
+            await self._forget(one)
+        if not await self._same_disk.check(underpath):
+            raise MpioError(underpath.last_failure, lun=self.name, underpath=name)
+
+    async def remove_underpath(self, name: str) -> None:
+        """Take an underpath out for good: the reservation moves to another first, then its registration goes.
+
+        Raises:
+            MpioError: there is none of that name, or it is the last of a device that is open.
+        """
+        async with self._changing:
+            underpath = self.underpath(name)
+            others = [one for one in self.underpaths if one is not underpath and one.is_usable]
+            if self.is_open and not others and underpath.is_usable:
+                hint = "close what has it open, or unmount"
+                raise MpioError(
+                    "the last usable underpath", lun=self.name, underpath=name, hint=hint
+                )
+            with trio.CancelScope(shield=True):
+                if underpath.state is not UnderpathState.REMOVED or others:
+                    await self._ownership.retire(underpath)
+                await self._forget(underpath)
+            self._log.info("underpath removed on request", underpath=name)
+
+    async def _forget(self, underpath: Underpath) -> None:
+        self.underpaths.remove(underpath)
+        await underpath.transport.aclose()
+
+    def underpath(self, name: str) -> Underpath:
+        """The underpath of that name.
+
+        Raises:
+            MpioError: there is none.
+        """
+        for one in self.underpaths:
+            if one.name == name:
+                return one
+        names = ", ".join(one.name for one in self.underpaths)
+        raise MpioError("no such underpath", lun=self.name, underpath=name, hint=f"it has {names}")
 
     async def readmit(self, underpath: Underpath) -> bool:
         """Let an underpath that answers again back in, if it may be; whether it carries data now.

@@ -233,6 +233,34 @@ class DeviceRecovery:
         self._log.info("barrier by reset", lost=[one.name for one in lost])
         await self.check_ours(grant)
 
+    async def move_from(self, leaving: Underpath, grant: Grant | None) -> None:
+        """Have another underpath hold what ``leaving`` holds, with the gate closed; it is not registered afterwards.
+
+        Raises:
+            NoUsableUnderpath: no other underpath could take it over.
+        """
+        for keeper in self._keepers([leaving]):
+            if keeper is not leaving and await self._registrar.move_to(keeper):
+                await self._abort_what_is_owed([leaving])
+                await self._register_beside(keeper, leaving, grant)
+                return
+        raise NoUsableUnderpath(
+            f"no other underpath could take over what {leaving.name} holds",
+            lun=self._lun,
+            hint="see 'mpio-fuse status' for what each of them says",
+        )
+
+    async def _register_beside(
+        self, keeper: Underpath, leaving: Underpath, grant: Grant | None
+    ) -> None:
+        for other in self._underpaths:
+            if other in (keeper, leaving) or other.state is not UnderpathState.UP:
+                continue
+            if grant is not None:
+                await self.readmit_gated(grant, other)
+            else:
+                await self._registrar.register(other, ignore_existing=True)
+
     async def drop_all_commands(self) -> bool:
         """Reset the logical unit, with the gate closed; whether the array confirmed it.
 

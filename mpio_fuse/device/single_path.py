@@ -27,7 +27,7 @@ from mpio_fuse.device.same_disk import SameDisk
 from mpio_fuse.device.settings import Settings
 from mpio_fuse.device.snapshot import ReservationSnapshot
 from mpio_fuse.device.underpath import Suspicion, Underpath, UnderpathState, failures_of
-from mpio_fuse.errors import NoUsableUnderpath, OpenRefused, TransportError
+from mpio_fuse.errors import MpioError, NoUsableUnderpath, OpenRefused, TransportError
 from mpio_fuse.reserve.fig07_decision import OpenOption
 from mpio_fuse.reserve.procedure import ERRNOS, Act, Box, End, Outcome
 from mpio_fuse.reserve.single_path import decide_single
@@ -234,6 +234,15 @@ class SinglePath:
             self._retention = None
 
     # -- what the data path calls
+
+    async def retire(self, underpath: Underpath) -> None:
+        """The carrier cannot go while it holds: nobody else could take over."""
+        if underpath is self._carrier and (self._grant is not None or self._holds):
+            what, hint = (
+                "the only underpath that can be used: a single path",
+                "close what has it open",
+            )
+            raise MpioError(what, lun=self._lun, underpath=underpath.name, hint=hint)
 
     async def is_recognised(self, underpaths: Sequence[Underpath]) -> bool:  # noqa: ARG002
         """Nobody can tell: SCSI-2 reservations cannot be read, and RESERVE is GOOD on a disk that is free."""
