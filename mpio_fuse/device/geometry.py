@@ -45,19 +45,24 @@ async def learn_geometry(
     return Geometry(size, capacity.blocks, max(1, min(limits)), has_fua=has_fua)
 
 
-async def agreed_capacity(
+async def told_capacities(
     underpaths: Iterable[Underpath], prober: Callable[[Underpath], Prober]
-) -> Capacity | None:
-    """What all underpaths tell that tell anything; None when none does, or two differ."""
-    told: list[Capacity] = []
+) -> dict[Underpath, Capacity]:
+    """What each of the underpaths tells that tells anything: silence and conflict are no opinion."""
+    told: dict[Underpath, Capacity] = {}
 
     async def ask(underpath: Underpath) -> None:
         capacity = await prober(underpath).capacity_if_told()
         if capacity is not None:
-            told.append(capacity)
+            told[underpath] = capacity
 
     async with trio.open_nursery() as nursery:
         for underpath in underpaths:
             nursery.start_soon(ask, underpath)
-    shapes = {(one.blocks, one.block_size_bytes) for one in told}
-    return told[0] if len(shapes) == 1 else None
+    return told
+
+
+def agreed(told: Iterable[Capacity]) -> Capacity | None:
+    """The one size of all; None when there is none, or two differ."""
+    sizes = {(one.blocks, one.block_size_bytes): one for one in told}
+    return next(iter(sizes.values())) if len(sizes) == 1 else None

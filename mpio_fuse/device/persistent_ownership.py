@@ -43,6 +43,8 @@ from mpio_fuse.scsi.verdict import Verdict
 
 log = structlog.get_logger(__name__)
 
+STRAGGLER_POLL_S = 0.01
+
 
 class PersistentOwnership:
     """See `mpio_fuse.device.ownership.Ownership`.
@@ -134,9 +136,7 @@ class PersistentOwnership:
     async def configure(self) -> None:
         """Figure 5 for every underpath."""
         async with self._gate.closed(self._settings.control_timeout_s):
-            async with trio.open_nursery() as nursery:
-                for underpath in self._underpaths:
-                    nursery.start_soon(self._configure_underpath, underpath)
+            await self.registrar.each(self._underpaths, self._configure_underpath)
             if not any(underpath.registered for underpath in self._underpaths):
                 raise NoUsableUnderpath(
                     f"no underpath could be registered ({failures_of(self._underpaths)})",
@@ -174,6 +174,7 @@ class PersistentOwnership:
 
     async def withdraw(self) -> str:
         """Figure 6.  A retained reservation stays, and the registrations with it: the holder's would take it along."""
+        await self._await_stragglers()
         async with self._gate.closed(self._settings.control_timeout_s):
             await self._look_at_retained()
             await self._release_owed()
@@ -183,6 +184,13 @@ class PersistentOwnership:
             if self._owes_release:
                 return "the reservation could not be released"
             return await self._unregister()
+
+    async def _await_stragglers(self) -> None:
+        """Answers that are only just on their way need not keep the reservation at the array."""
+        with trio.move_on_after(self._settings.control_timeout_s):
+            # Transports tell nobody when they give a command back.
+            while self._owes_release and not all(one.is_idle for one in self._underpaths):  # noqa: ASYNC110
+                await trio.sleep(STRAGGLER_POLL_S)
 
     async def _unregister(self) -> str:
         """Figure 6; what of ours the array still has, in words."""
@@ -218,8 +226,9 @@ class PersistentOwnership:
             underpath.suspicion = None
             if self._grant is not None:
                 return await self._recovery.readmit_gated(self._grant, underpath)
-            is_unregistered = self._settings.standby == "unregistered" and not self._is_retaining
-            if self._stays_out or is_unregistered:
+            if self._stays_out or self._keeps_nothing:
+                # It may still be registered, under our key or one of an earlier life, and could write.
+                await self.registrar.forget(underpath)
                 return False
             return await self.registrar.register(underpath, ignore_existing=True)
 
@@ -378,6 +387,8 @@ class PersistentOwnership:
         if self._owes_release and not all(_is_quiet(one) for one in self._underpaths):
             self._log.warning("release postponed", cause="old writes are still out")
             return
+        if self._owes_release:
+            await self._register_to_release()
         end = await Runner(self.registrar).run(release(reserved=self._owes_release, retain=retain))
         state = self.registrar.last_state
         is_ours_still = state is None or state.is_held_by(self._settings.key)
@@ -401,8 +412,18 @@ class PersistentOwnership:
     async def is_recognised(self, underpaths: Sequence[Underpath]) -> bool:
         """By REGISTER that names our key: it conflicts where our registration is not."""
         async with self._gate.closed(self._settings.control_timeout_s):
-            answers = [await self.registrar.confirm(one) for one in underpaths if one.registered]
+            answers = [await self.registrar.confirm(one) for one in underpaths]
         return bool(answers) and all(answers)
+
+    async def _register_to_release(self) -> None:
+        """Nobody can release without a registration; a session that began anew may have none."""
+        try:
+            state = await self.registrar.read_state()
+        except NoUsableUnderpath:
+            return
+        is_speechless = not any(one.registered and one.is_usable for one in self._underpaths)
+        if is_speechless and state.is_held_by(self._settings.key):
+            await self.registrar.register_all()
 
     async def look(self) -> None:
         if self._grant is not None:
@@ -479,10 +500,15 @@ class PersistentOwnership:
         except NoUsableUnderpath as error:
             self._log.info("state unknown after a refused open", cause=str(error))
 
+    @property
+    def _keeps_nothing(self) -> bool:
+        """Whether this host is to have nothing at the array, as configured and because it has nothing to do there."""
+        is_idle = self._grant is None and not self._is_retaining and not self._owes_release
+        return self._settings.standby == "unregistered" and is_idle
+
     async def _stand_by(self) -> None:
         """A host that holds nothing keeps its registrations, or not, as configured."""
-        is_idle = self._grant is None and not self._is_retaining
-        if self._settings.standby == "unregistered" and is_idle:
+        if self._keeps_nothing:
             await self.registrar.unregister_all()
 
     def _refusal(self, end: End, request: str, state: ReserveState | None) -> OpenRefused:

@@ -17,7 +17,7 @@ import trio
 
 from mpio_fuse.device.data_path import DataPath
 from mpio_fuse.device.gate import Gate
-from mpio_fuse.device.geometry import Geometry, agreed_capacity, learn_geometry
+from mpio_fuse.device.geometry import Geometry, agreed, learn_geometry, told_capacities
 from mpio_fuse.device.grant import Grant
 from mpio_fuse.device.handle import Handle
 from mpio_fuse.device.logical_unit import LogicalUnit
@@ -390,9 +390,10 @@ class PseudoDevice:
         self.on_fenced()  # looked up now: who serves the device sets it later
 
     async def _learn_geometry(self) -> None:
-        capacity = self._same_disk.capacity or await agreed_capacity(
-            (one for one in self.underpaths if one.registered), self._prober
-        )
+        capacity = self._same_disk.capacity
+        if capacity is None:
+            registered = [one for one in self.underpaths if one.registered]
+            capacity = agreed((await told_capacities(registered, self._prober)).values())
         if capacity is None:
             what = "READ CAPACITY fails on every underpath, or they disagree"
             raise NoUsableUnderpath(what, lun=self.name)
@@ -407,22 +408,20 @@ class PseudoDevice:
     async def _follow_size(self) -> bool:
         """Take a new size once every underpath that tells one tells the same; whether it did.
 
-        An underpath that is open here has to prove first that it is not a clone of another size: on that nobody would
-        know our registration.  Other block sizes are never taken while it is open: the data would not fit.
+        A clone of another size, behind a node, tells one too.  So unless every underpath has told it, those that did
+        have to show that they know our registration, which no clone does; and always while it is open.  Another block
+        size is never taken while it is open: the data would not fit.
         """
         known = self._same_disk.capacity
-        there = [
-            one
-            for one in self.underpaths
-            if one.state is not UnderpathState.REMOVED and one.is_idle
-        ]
-        told = await agreed_capacity(there, self._prober)
+        there = [one for one in self.underpaths if one.state is not UnderpathState.REMOVED]
+        answers = await told_capacities((one for one in there if one.is_idle), self._prober)
+        told = agreed(answers.values())
         if known is None or told is None or told.size_bytes == known.size_bytes:
             return False
-        if self.is_open and (
-            told.block_size_bytes != known.block_size_bytes
-            or not await self._ownership.is_recognised(there)
-        ):
+        if self.is_open and told.block_size_bytes != known.block_size_bytes:
+            return False
+        needs_proof = self.is_open or len(answers) < len(there)
+        if needs_proof and not await self._ownership.is_recognised(list(answers)):
             return False
         for underpath in there:
             underpath.has_another_size = False

@@ -10,8 +10,9 @@ Not ours: the grant is fenced, for good.  Nothing else here registers anything f
 after the look has told something.
 
 A look that finds everything ours proves nothing of the moment after it: another host can preempt us, write, release
-and be gone before we register again, which would let an old handle back in.  So after registering it is asked
-whether nobody has come in between: a sibling's registration that still stands proves it, or else the generation.
+and be gone before we register again, which would let an old handle back in.  A reservation of ours that still stands
+proves that nobody did.  Without one it is asked after registering whether nobody has come in between: a sibling's
+registration that still stands proves it, or else the generation.
 
 *The barrier.*  A write whose answer was lost may still be executed, on its old underpath, after it was repeated on
 another, over newer data.  Before anything is written again, the array is told to abort and forget the old nexus:
@@ -121,7 +122,7 @@ class DeviceRecovery:
             return False
         try:
             after = await self.check_ours(grant)
-            if not await self._is_unbroken(underpath, before, after):
+            if not grant.is_reserving and not await self._is_unbroken(underpath, before, after):
                 self._fence(grant, after)
             grant.check()
         except MpioError:

@@ -41,8 +41,9 @@ from mpio_fuse.scsi import pr_in, pr_out
 from mpio_fuse.scsi.command import Command, Completion, Status, received
 from mpio_fuse.scsi.pr_types import PrType
 from mpio_fuse.scsi.reservation_key import ZERO_KEY, ReservationKey
+from mpio_fuse.scsi.sense import SenseKey
 from mpio_fuse.scsi.unit_ready import test_unit_ready
-from mpio_fuse.scsi.verdict import Verdict, describe, is_answer_lost, judge
+from mpio_fuse.scsi.verdict import Verdict, describe, is_answer_lost, judge, sense_of
 
 log = structlog.get_logger(__name__)
 
@@ -51,6 +52,8 @@ PREEMPT_TIMEOUT_S = 60.0
 
 RESET_TIMEOUT_S = 30.0
 """The layers below wait for the target, and may first end the commands that they have there."""
+
+NOT_READY_THOUGH_DONE = (SenseKey.NOT_READY, 0x08, 0x00)
 
 _NOT_THERE = {Verdict.NOT_SUPPORTED, Verdict.INVALID}
 
@@ -114,7 +117,7 @@ class Registrar:
         )
         underpath.registered = False
         completion = await self._issue(underpath, command)
-        if completion.is_good:
+        if completion.is_good or await self._is_made_all_the_same(underpath, completion):
             underpath.registered = True
             underpath.state = UnderpathState.UP
             underpath.last_failure = ""
@@ -124,6 +127,21 @@ class Registrar:
             self._fail(underpath, f"{command.name}: {describe(completion)}", is_fault=is_fault)
         return underpath.registered
 
+    async def _is_made_all_the_same(self, underpath: Underpath, completion: Completion) -> bool:
+        """LIO without its metadata directory says NOT READY to every REGISTER, and has registered.
+
+        REGISTER that names the key tells: it conflicts where there is no registration.
+        """
+        if not _is_not_ready(completion):
+            return False
+        again = await self._issue(underpath, pr_out.register(self.key, self.key))
+        is_made = again.is_good or _is_not_ready(again)
+        if is_made:
+            self._log.info(
+                "registered, though the array says it is not ready", underpath=underpath.name
+            )
+        return is_made
+
     async def confirm(self, underpath: Underpath) -> bool:
         """Whether our registration is still there: REGISTER that names it, and changes it to itself.
 
@@ -131,7 +149,7 @@ class Registrar:
         """
         underpath.registered = False
         completion = await self._issue(underpath, pr_out.register(self.key, self.key))
-        underpath.registered = completion.is_good
+        underpath.registered = completion.is_good or _is_not_ready(completion)
         if is_answer_lost(completion):
             self._fail(underpath, f"REGISTER: {describe(completion)}")
         return underpath.registered
@@ -143,7 +161,7 @@ class Registrar:
             if not await self.register(underpath, ignore_existing=True):
                 await self.register(underpath, ignore_existing=True)
 
-        await self._each(self.underpaths, twice)
+        await self.each(self.underpaths, twice)
         return Outcome.SOME if any(self._registered()) else Outcome.NOBODY
 
     async def confirm_all(self) -> Outcome:
@@ -152,10 +170,10 @@ class Registrar:
         async def once(underpath: Underpath) -> None:
             await self.confirm(underpath)
 
-        await self._each(list(self._registered()), once)
+        await self.each(list(self._registered()), once)
         return Outcome.SOME if any(self._registered()) else Outcome.NOBODY
 
-    async def _each(
+    async def each(
         self, underpaths: Sequence[Underpath], do: Callable[[Underpath], Awaitable[None]]
     ) -> None:
         """All at once, or one after the other for arrays that stall on registrations side by side."""
@@ -170,10 +188,18 @@ class Registrar:
         """Take one underpath's registration back.  Afterwards it counts as unregistered, whatever the array said."""
         underpath.registered = False
         completion = await self._issue(underpath, pr_out.register(self.key, ZERO_KEY))
-        if not completion.is_good:
+        is_gone = completion.status == Status.RESERVATION_CONFLICT or _is_not_ready(completion)
+        if not completion.is_good and not is_gone:
             self._log.warning(
                 "unregister failed", underpath=underpath.name, answer=describe(completion)
             )
+
+    async def forget(self, underpath: Underpath) -> None:
+        """Leave no registration on an underpath, under whatever key it is."""
+        underpath.registered = False
+        command = pr_out.register_and_ignore_existing_key(ZERO_KEY)
+        completion = await self._issue(underpath, command)
+        self._log.debug("forgotten", underpath=underpath.name, answer=describe(completion))
 
     async def unregister_all(self, *, is_key_ours_alone: bool = True) -> None:
         """Take back all registrations, the holder's last: with it would go a reservation of type 6.
@@ -181,11 +207,13 @@ class Registrar:
         Those of underpaths that cannot speak any more are preempted by the last one that can, unless
         the key is known to be another host's as well.
         """
-        silent = sum(not one.registered for one in self.underpaths)
-        registered = sorted(self._registered(), key=lambda one: one is self.reserved)
-        for underpath in registered[:-1]:
+        speaking = [one for one in self._registered() if one.state is UnderpathState.UP]
+        speaking = speaking or list(self._registered())
+        speaking.sort(key=lambda one: one is self.reserved)
+        silent = len(self.underpaths) - len(speaking)
+        for underpath in speaking[:-1]:
             await self.unregister(underpath)
-        for last in registered[-1:]:
+        for last in speaking[-1:]:
             if is_key_ours_alone and silent:
                 await self._preempt_leftovers(last, silent)
             if last.registered:
@@ -428,3 +456,8 @@ class Registrar:
         if underpath.state is not UnderpathState.REMOVED:
             underpath.state = UnderpathState.DOWN
         self._log.info("underpath down", underpath=underpath.name, cause=cause)
+
+
+def _is_not_ready(completion: Completion) -> bool:
+    sense = sense_of(completion)
+    return sense is not None and sense.code == NOT_READY_THOUGH_DONE

@@ -7,8 +7,9 @@ decides nothing: no retry, no interpretation of sense, no path selection.  Any n
 `Transport.execute` at once; commands beyond ``max_in_flight`` wait in order of arrival.
 
 *Completion.*  Whatever the target or the layers below say comes back as a `Completion`, transport failures
-included (``host_status``).  `TransportGone` is raised only when there is nothing left to send to: the node
-was deleted, the session closed.  After it, every later call raises it too, at once.
+included (``host_status``).  What was given back is over on this side: it does not reach the target later (one that
+did would be a write that nobody can stop).  `TransportGone` is raised only when there is nothing left to send to: the
+node was deleted, the session closed.  After it, every later call raises it too, at once.
 
 *Time.*  ``command.timeout_s`` is a wish passed to the layers below, which may exceed it without limit (measured:
 1 s asked, 134 s taken).  A caller that needs a bound cancels.

@@ -72,7 +72,7 @@ async def test_an_underpath_that_is_there_is_refused() -> None:
 
 @pytest.mark.expects_log("fenced")
 async def test_a_new_underpath_does_not_let_a_fenced_host_back_in() -> None:
-    """Trap 2."""
+    """Registering again would let it."""
     world = World()
     host = await world.host("a")
     await host.device.open()
@@ -86,7 +86,7 @@ async def test_a_new_underpath_does_not_let_a_fenced_host_back_in() -> None:
 @QUIRKS
 @pytest.mark.parametrize("index", [0, 1])
 async def test_a_removed_underpath_leaves_the_reservation(quirks: Quirks, index: int) -> None:
-    """Trap 7: with the holder's registration would go the reservation, so it moves first."""
+    """With the holder's registration would go the reservation, so it moves first."""
     world = World(LogicalUnitModel(quirks))
     host = await world.host("a", underpaths=3)
     handle = await host.device.open()

@@ -81,9 +81,10 @@ async def test_another_hosts_reservation_refuses_with_the_figures_errno(
     assert _owner(world) == a.nexus(0)
 
 
+@pytest.mark.hazard(9, 21)
 @pytest.mark.expects_log("fenced")
 async def test_a_forced_open_resets_the_unit_and_the_old_handle_stays_dead() -> None:
-    """Trap 9: the logical unit is reset, never the target."""
+    """The logical unit, never the target."""
     world = _world()
     a, b = await world.host("a"), await world.host("b")
     old = await a.device.open()

@@ -1,0 +1,214 @@
+"""What is left at the array when things went wrong: at the last close, at the unmount, by an earlier life."""
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from mpio_fuse.device.health import watch
+from mpio_fuse.errors import Fenced
+from mpio_fuse.reserve.fig07_decision import OpenOption
+from mpio_fuse.scsi import pr_out
+from mpio_fuse.scsi.command import Command, Completion, Status
+from mpio_fuse.scsi.opcodes import OpCode, PrOut
+from mpio_fuse.scsi.reservation_key import ReservationKey
+from mpio_fuse.scsi.sense import Sense, SenseKey, encode_sense
+from mpio_fuse.target.logical_unit import LogicalUnitModel
+from mpio_fuse.target.nexus import Nexus
+from mpio_fuse.target.quirks import LIO, PER_INITIATOR, SPC, TGT, Quirks
+from mpio_fuse.target.task import Answer
+from mpio_fuse.transport.simulated import SimulatedTransport
+from tests.device.test_between import just_before, pr_out_action
+from tests.device.world import KEYS, Host, World, stamp
+
+OLD = ReservationKey.from_int(0x01D)
+
+
+async def watched(host: Host) -> None:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(watch, host.device)
+        await trio.sleep(60)
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.hazard(3)
+@pytest.mark.parametrize("quirks", [LIO, SPC, TGT], ids=lambda one: one.name)
+@pytest.mark.expects_log("underpath down")
+async def test_an_underpath_that_was_dead_at_the_last_close_returns_without_registration(
+    quirks: Quirks, autojump_clock: MockClock
+) -> None:
+    """It failed under I/O, so it does not count as one that can speak; left registered it could write for ever."""
+    world = World(LogicalUnitModel(quirks))
+    host = await world.host("a", underpaths=3, standby="unregistered")
+    handle = await host.device.open()
+    host.links[2].go_down()
+    for number in range(3):
+        await handle.read(number * 4096, 4096)  # no barrier, which would remove it as well
+    await handle.aclose()
+    assert (world.holder, world.keys) == (None, [])
+    host.links[2].come_up()
+    await watched(host)
+    assert world.keys == []
+
+
+@pytest.mark.hazard(3)
+@pytest.mark.expects_log(
+    "underpath down|flush at the last close failed|procedure cut short|unregister failed"
+)
+async def test_after_an_outage_at_the_last_close_the_reservation_is_released(
+    autojump_clock: MockClock,
+) -> None:
+    """The release is owed, and nobody can release without registering first."""
+    world = World()
+    host = await world.host("a", standby="unregistered")
+    handle = await host.device.open()
+    for link in host.links:
+        link.go_down()
+    await handle.aclose()
+    for link in host.links:
+        link.come_up()
+    await watched(host)
+    assert (world.holder, world.keys) == (None, [])
+
+
+@pytest.mark.hazard(3)
+@pytest.mark.expects_log("fenced")
+async def test_a_fenced_hosts_returning_underpath_loses_its_registration_under_an_older_key(
+    autojump_clock: MockClock,
+) -> None:
+    """It was away when the host was mounted with its new key."""
+    world = World()
+    old = pr_out.register_and_ignore_existing_key(OLD)
+    world.model.execute(Nexus("iqn.host-a", 2), old.cdb, bytes(old.data_out))
+    a = await world.host("a", is_down=(2,))
+    b = await world.host("b")
+    handle = await a.device.open()
+    await b.device.open(OpenOption.FORCED_OPEN)
+    with pytest.raises(Fenced):
+        await handle.write(0, stamp("no"))
+    a.links[1].come_up()
+    await watched(a)
+    assert OLD not in world.keys
+
+
+@pytest.mark.hazard(3)
+async def test_a_standbys_returning_underpath_loses_its_registration_under_an_older_key(
+    autojump_clock: MockClock,
+) -> None:
+    world = World()
+    old = pr_out.register_and_ignore_existing_key(OLD)
+    world.model.execute(Nexus("iqn.host-a", 2), old.cdb, bytes(old.data_out))
+    a = await world.host("a", is_down=(2,), standby="unregistered")
+    a.links[1].come_up()
+    await watched(a)
+    assert OLD not in world.keys
+
+
+@pytest.mark.hazard(18)
+async def test_unmounting_takes_the_one_registration_back_without_complaint() -> None:
+    """Where the registration is the initiator's, the second REGISTER finds it gone."""
+    world = World(LogicalUnitModel(PER_INITIATOR))
+    host = await world.host("a")
+    await host.device.remove()
+    assert world.keys == []
+
+
+@pytest.mark.hazard(32)
+async def test_a_registration_that_happened_although_it_was_told_not_ready_counts() -> None:
+    """LIO without its metadata directory says so to every REGISTER."""
+    world = World()
+    not_ready_although_registered(world)
+    host = await world.host("a")
+    handle = await host.device.open()
+    await handle.write(0, stamp("data"))
+    await handle.aclose()
+    assert world.holder is None
+
+
+def not_ready_although_registered(world: World) -> None:
+    honest = world.model.execute
+    sense = encode_sense(Sense(SenseKey.NOT_READY, 0x08, 0x00))
+
+    def execute(nexus: Nexus, cdb: bytes, data_out: bytes = b"") -> Answer:
+        answer = honest(nexus, cdb, data_out)
+        is_register = cdb[0] == OpCode.PERSISTENT_RESERVE_OUT and cdb[1] in (
+            PrOut.REGISTER,
+            PrOut.REGISTER_AND_IGNORE_EXISTING_KEY,
+        )
+        return Answer(Status.CHECK_CONDITION, sense) if answer.is_good and is_register else answer
+
+    world.model.execute = execute  # type: ignore[method-assign]
+
+
+@pytest.mark.hazard(30)
+@pytest.mark.parametrize(("is_serial", "at_once"), [(False, 4), (True, 1)])
+async def test_registrations_at_the_mount_go_one_at_a_time_where_that_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, *, is_serial: bool, at_once: int
+) -> None:
+    under_way: list[Command] = []
+    most = [0]
+    send = SimulatedTransport.execute
+
+    async def execute(self: SimulatedTransport, command: Command) -> Completion:
+        if command.cdb[0] != OpCode.PERSISTENT_RESERVE_OUT:
+            return await send(self, command)
+        under_way.append(command)
+        most[0] = max(most[0], len(under_way))
+        await trio.lowlevel.checkpoint()
+        try:
+            return await send(self, command)
+        finally:
+            under_way.remove(command)
+
+    monkeypatch.setattr(SimulatedTransport, "execute", execute)
+    await World().host("a", underpaths=4, serialise_registers=is_serial)
+    assert most[0] == at_once
+
+
+async def test_a_session_that_began_anew_does_not_keep_the_reservation_for_ever(
+    autojump_clock: MockClock,
+) -> None:
+    world = World(LogicalUnitModel(LIO))
+    host = await world.host("a", underpaths=1, standby="unregistered")
+    handle = await host.device.open()
+    host.transports[0].log_in_again(isid="00023d0000ff")
+    await handle.aclose()
+    await watched(host)
+    assert world.holder is None
+
+
+async def test_another_hosts_registrations_do_not_fence_an_owner_that_registers_again(
+    autojump_clock: MockClock,
+) -> None:
+    """They raise the generation as well; that the reservation is still ours proves that nobody has taken it."""
+    world = World(LogicalUnitModel(LIO))
+    a = await world.host("a", underpaths=1)
+    handle = await a.device.open()
+    a.device.underpaths[0].registered = False
+    register_b = pr_out.register_and_ignore_existing_key(KEYS["b"])
+
+    def as_b() -> None:
+        for port in (1, 2, 3):
+            nexus = Nexus("iqn.host-b", port)
+            while not world.model.execute(
+                nexus, register_b.cdb, bytes(register_b.data_out)
+            ).is_good:
+                pass
+
+    just_before(a, pr_out_action(PrOut.REGISTER_AND_IGNORE_EXISTING_KEY), as_b)
+    await a.device.readmit(a.device.underpaths[0])
+    await handle.write(0, stamp("still ours"))
+
+
+@pytest.mark.expects_log("release postponed")
+async def test_unmounting_waits_for_answers_that_are_on_their_way(
+    autojump_clock: MockClock,
+) -> None:
+    world = World(LogicalUnitModel(LIO))
+    host = await world.host("a")
+    handle = await host.device.open()
+    host.links[0].answer_s = host.links[1].answer_s = 0.3
+    with trio.move_on_after(0.1):
+        await handle.write(0, stamp("cut off"))
+    host.links[0].answer_s = host.links[1].answer_s = 0.0
+    await host.device.remove()
+    assert (world.holder, world.keys) == (None, [])
