@@ -27,7 +27,8 @@ WIDE = 1000
 def discover(devices: tuple[str, ...], *, wants_json: bool) -> None:
     """Show LUNs, their underpaths, and what they can do.
 
-    DEVICE is a node such as /dev/sg3; without any, all SCSI disks of this host are looked at.
+    DEVICE is a node such as /dev/sg3, or iscsi://host[:port], which is all that is behind that portal, or
+    iscsi://host[:port]/target/lun.  Without any, all SCSI disks of this host are looked at.
     """
     report = trio.run(look, devices)
     _require_permission(report.discovery)

@@ -14,6 +14,7 @@ from mpio_fuse.daemon import background, config, control, logs, mountpoint
 from mpio_fuse.daemon.readiness import Pipe, Readiness, Unheard
 from mpio_fuse.device.key import read_host_key
 from mpio_fuse.scsi.reservation_key import ReservationKey
+from mpio_fuse.transport.iscsi import configure as configure_iscsi
 
 
 @click.command()
@@ -42,7 +43,7 @@ def mount(
 ) -> None:
     """Show every LUN behind DEVICE... (else all this host has) as a file below MOUNTPOINT.
 
-    DEVICE is a node such as /dev/sg3.  Returns once the tree is usable.
+    DEVICE is a node such as /dev/sg3, or iscsi://host[:port][/target/lun].  Returns once the tree is usable.
     """
     settings = config.load(config_file)
     key = _key(key_text, settings)
@@ -83,6 +84,7 @@ def _serve(
     from mpio_fuse.daemon.assemble import assemble  # noqa: PLC0415
     from mpio_fuse.daemon.main import Plan, run  # noqa: PLC0415
 
+    configure_iscsi(settings.iscsi)
     logs.configure(settings.log.level.upper(), json=settings.log.format == "json")
     is_brief = isinstance(readiness, Pipe) and settings.log.file is None
     brief_log = control.endpoint(place).log if is_brief else None

@@ -13,6 +13,7 @@ from typing import Literal
 
 import attrs
 
+from mpio_fuse.daemon import config_iscsi
 from mpio_fuse.daemon.config_section import (
     Section,
     one_of,
@@ -31,6 +32,7 @@ from mpio_fuse.fs.namespace import is_file_name
 from mpio_fuse.reserve.fig07_decision import OpenOption
 from mpio_fuse.reserve.option_words import parse_options
 from mpio_fuse.scsi.reservation_key import ReservationKey
+from mpio_fuse.transport.iscsi import IscsiSettings
 
 DEFAULT_FILE = Path("/etc/mpio-fuse.toml")
 DEFAULT_GROUP = "disk"
@@ -93,6 +95,7 @@ class Config:
     bypass: frozenset[str] = frozenset()
     timeouts: Timeouts = Timeouts()
     log: LogConfig = LogConfig()
+    iscsi: IscsiSettings = config_iscsi.DEFAULT
     underpaths: UnderpathRules = attrs.Factory(UnderpathRules)
     open_flags: Mapping[int, OpenOption] = FLAG_OPTIONS
     luns: Mapping[str, LunConfig] = attrs.Factory(dict)
@@ -143,6 +146,7 @@ def _decode(section: Section) -> Config:
         bypass=section.take("bypass", lambda value: frozenset(texts(value)), default.bypass),
         timeouts=_timeouts(section.section("timeouts")),
         log=_log(section.section("log")),
+        iscsi=config_iscsi.iscsi_settings(section.section("iscsi")),
         open_flags=_open_flags(section.section("open_flags")),
         underpaths=underpaths,
         luns=_luns(section, underpaths),

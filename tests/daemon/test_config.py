@@ -16,6 +16,7 @@ from mpio_fuse.errors import MpioError, UsageError
 from mpio_fuse.fs.attributes import Ownership
 from mpio_fuse.reserve.fig07_decision import OpenOption
 from mpio_fuse.scsi.reservation_key import ReservationKey
+from mpio_fuse.transport.iscsi import Credentials, IscsiSettings
 
 FULL = """
 key = "0x123abc"
@@ -45,6 +46,19 @@ marginal_window = 60
 marginal_rest = 90
 no_path_timeout = 0
 no_path_requests = 7
+
+[iscsi]
+initiator_name = "iqn.2026-01.test:a"
+user = "u"
+password = "p"
+target_user = "t"
+target_password = "q"
+header_digest = "crc32c"
+login_timeout = 1
+link_timeout = 2
+ping_after = 3
+ping_timeout = 4
+reconnect = 6
 
 [log]
 level = "debug"
@@ -91,6 +105,16 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         bypass=frozenset({"naa.9"}),
         timeouts=Timeouts(5, 2.5, 3, 1),
         log=LogConfig("debug", "json", Path("/var/log/x")),
+        iscsi=IscsiSettings(
+            "iqn.2026-01.test:a",
+            Credentials("u", "p", "t", "q"),
+            header_digest=True,
+            login_timeout_s=1,
+            link_timeout_s=2,
+            ping_after_s=3,
+            ping_timeout_s=4,
+            reconnect_s=6,
+        ),
         underpaths=RULES,
         open_flags={
             os.O_NONBLOCK: OpenOption.NO_RESERVE,
@@ -144,6 +168,7 @@ def test_the_manual_explains_every_key() -> None:
     manual = (Path(__file__).parents[2] / "docs" / "config.md").read_text()
     names = {name for table in _names(FULL).values() for name in table} - {
         "timeouts",
+        "iscsi",
         "log",
         "underpaths",
     }
@@ -279,3 +304,20 @@ def test_a_lun_has_the_rules_for_all_but_for_its_own(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_read_is_no_usage_error(tmp_path: Path) -> None:
     with pytest.raises(MpioError, match="cannot be read: Is a directory"):
         load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ('initiator_name = "host-a"', "initiator_name: .*not an iSCSI name"),
+        ('user = "u"', "a user and a password"),
+        ('user = "u"\npassword = 1234567', "password: not a text"),
+        ('header_digest = "yes"', "header_digest: "),
+        ("link_timeout = 0", "link_timeout: "),
+        ('data_digest = "crc32c"', "unknown key 'data_digest'"),
+    ],
+)
+def test_a_bad_iscsi_table(tmp_path: Path, table: str, said: str) -> None:
+    with pytest.raises(UsageError, match=said) as raised:
+        load(_written(tmp_path, f"[iscsi]\n{table}\n"))
+    assert "1234567" not in str(raised.value)

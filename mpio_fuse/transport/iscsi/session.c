@@ -377,14 +377,16 @@ static int64_t mpio_silent_ms(struct mpio_session *session)
     return now_ms() - session->heard_ms;
 }
 
-/* For how long the other end's kernel has not acknowledged anything although something is due; 0: nothing is due. */
+/* For how long the other end's kernel has not acknowledged anything although something is due; 0: nothing is due.
+ * Due is what was sent, and a probe: of a closed window, or, when the route is gone, of what could not even be sent.  A
+ * stopped target's kernel answers both. */
 static int mpio_unacknowledged_ms(struct mpio_session *session)
 {
     struct tcp_info info;
     socklen_t length = sizeof info;
     if (getsockopt(session->fd, IPPROTO_TCP, TCP_INFO, &info, &length) != 0)
         return 0;
-    return info.tcpi_unacked == 0 ? 0 : (int)info.tcpi_last_ack_recv;
+    return info.tcpi_unacked == 0 && info.tcpi_probes == 0 ? 0 : (int)info.tcpi_last_ack_recv;
 }
 
 /* Ends the connection.  Nothing of libiscsi's points to any buffer after this. */

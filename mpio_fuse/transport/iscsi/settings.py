@@ -40,7 +40,7 @@ class IscsiSettings:
     header_digest: bool = False
     login_timeout_s: float = 5.0
     link_timeout_s: float = 1.0
-    ping_after_s: float = 0.3
+    ping_after_s: float = 0.2
     ping_timeout_s: float = 5.0
     reconnect_s: float = 5.0
     """The longest pause between two attempts to log in again; the first comes at once."""
