@@ -10,7 +10,7 @@ import trio
 HOST = "127.0.0.1"
 TARGET = "iqn.2026-01.test:hostile"
 
-NOP_OUT, COMMAND, LOGIN, TEXT, DATA_OUT = 0x00, 0x01, 0x03, 0x04, 0x05
+NOP_OUT, COMMAND, TASK_MANAGEMENT, LOGIN, TEXT, DATA_OUT = 0x00, 0x01, 0x02, 0x03, 0x04, 0x05
 NOP_IN, RESPONSE, LOGIN_RESPONSE, DATA_IN, R2T, ASYNC, REJECT = (
     0x20,
     0x21,
@@ -99,6 +99,16 @@ def good(connection: Connection, request: bytes) -> bytes:
     return connection.answer(request, RESPONSE)
 
 
+def task_managed(response: int) -> Answer:
+    """The response to a task management function (RFC 7143 11.6.1)."""
+    return lambda connection, request: connection.answer(
+        request, 0x22, fields={2: bytes([response])}
+    )
+
+
+function_complete = task_managed(0)
+
+
 @attrs.define(eq=False)
 class HostileTarget:
     """``on_command`` answers SCSI commands, ``on_login`` logins, ``on_text`` SendTargets, ``on_data`` Data-Out.
@@ -110,6 +120,7 @@ class HostileTarget:
     on_login: Answer = log_in
     on_command: Answer = good
     on_data: Answer = lambda _connection, _request: b""
+    on_task_management: Answer = function_complete
     on_text: Answer = lambda _connection, _request: None
     reads: trio.Event = attrs.Factory(trio.Event)
     commands: list[bytes] = attrs.Factory(list)
@@ -157,6 +168,8 @@ class HostileTarget:
         if opcode == COMMAND:
             self.commands.append(request)
             return self.on_command(connection, request)
+        if opcode == TASK_MANAGEMENT:
+            return self.on_task_management(connection, request)
         if opcode == TEXT:
             return self.on_text(connection, request)
         if opcode == DATA_OUT:

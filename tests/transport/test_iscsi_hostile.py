@@ -3,6 +3,7 @@
 import random
 from collections.abc import AsyncIterator
 
+import attrs
 import pytest
 import trio
 
@@ -29,6 +30,7 @@ from tests.transport.iscsi_hostile import (
     hostile_target,
     log_in,
     pdu,
+    task_managed,
     u32,
 )
 
@@ -241,6 +243,76 @@ async def test_a_target_that_could_not_is_not_good(
     target.on_command = lambda c, r: c.answer(r, RESPONSE, fields={2: b"\1"})
     completion = await one_write(transport, READ_BYTES)
     assert completion.host_status == HostStatus.ERROR
+
+
+async def test_what_a_reset_took_ends_and_a_late_answer_is_nobodys(
+    target: HostileTarget, transport: IscsiTransport
+) -> None:
+    """A target does not answer commands that its reset took; if it does, they are over all the same."""
+    ends: list[Completion] = []
+
+    async def one(buffer: bytearray) -> None:
+        ends.append(await one_read(transport, buffer))
+
+    buffers = [bytearray([0xEE]) * READ_BYTES for _ in range(3)]
+    target.on_command = lambda _connection, _request: b""
+    with trio.fail_after(HANG_S):
+        async with trio.open_nursery() as nursery:
+            for buffer in buffers:
+                nursery.start_soon(one, buffer)
+            while len(target.commands) < len(buffers):  # noqa: ASYNC110 (no event for it)
+                await trio.sleep(0.01)
+            await transport.reset_logical_unit()
+    assert [end.host_status for end in ends] == [HostStatus.RESET] * len(buffers)
+
+    def late(connection: Connection, request: bytes) -> bytes:
+        old = b"".join(good(connection, one) for one in target.commands[: len(buffers)])
+        return old + good(connection, request)
+
+    target.on_command = late
+    fresh = bytearray(READ_BYTES)
+    assert (await one_read(transport, fresh)).is_good
+    assert fresh == bytes([0xA5]) * READ_BYTES
+    assert buffers == [bytes([0xEE]) * READ_BYTES] * len(buffers)
+    assert transport.logins == 1
+
+
+@pytest.mark.parametrize(
+    ("response", "said"),
+    [
+        (2, "no such logical unit"),
+        (5, "has no LOGICAL UNIT RESET"),
+        (6, "not allow"),
+        (0xFF, "0xff"),
+    ],
+)
+async def test_a_reset_that_is_refused_is_not_confirmed(
+    target: HostileTarget, transport: IscsiTransport, response: int, said: str
+) -> None:
+    target.on_task_management = task_managed(response)
+    with trio.fail_after(HANG_S), pytest.raises(TransportError, match=said):
+        await transport.reset_logical_unit()
+    assert (await one_read(transport)).is_good
+
+
+@pytest.mark.parametrize(
+    ("response", "host_status"),
+    [
+        (0, HostStatus.TIME_OUT),
+        (1, HostStatus.TIME_OUT),
+        (5, HostStatus.TRANSPORT_DISRUPTED),
+        (0xFF, HostStatus.TRANSPORT_DISRUPTED),
+    ],
+)
+async def test_an_overdue_command_is_over_when_its_abort_is_confirmed(
+    target: HostileTarget, transport: IscsiTransport, response: int, host_status: HostStatus
+) -> None:
+    target.on_command = lambda _connection, _request: b""
+    target.on_task_management = task_managed(response)
+    command = attrs.evolve(read(0, bytearray(READ_BYTES), BLOCK), timeout_s=0.05)
+    with trio.fail_after(HANG_S):
+        assert (await transport.execute(command)).host_status == host_status
+    await works_again(transport, target)
 
 
 SENSE = bytes.fromhex("70 00 05 00 00 00 00 0a 00 00 00 00 21 00 00 00 00 00")
