@@ -54,6 +54,15 @@ def _port(world: "World", host: str, number: int) -> "Port":
     return world.hosts[host].ports[number - 1]
 
 
+def _leaves_clones_alone(
+    world: "World", host: str, port: "Port", *, is_clone: bool = False
+) -> bool:
+    """Whether the host would see the disk's identity on other disks only: nobody could tell that from a resize."""
+    others = [one for one in world.hosts[host].ports if one is not port]
+    is_left = any(one.unit is None and not one.is_vanished for one in others)
+    return not is_left and (is_clone or any(one.is_clone for one in others))
+
+
 @attrs.frozen
 class LinkDown:
     """A cable is pulled, and plugged in again later."""
@@ -161,6 +170,8 @@ class Vanish:
 
     def happen(self, world: "World") -> None:
         port = _port(world, self.host, self.port)
+        if _leaves_clones_alone(world, self.host, port):
+            return
         for transport in port.transports[-1:]:
             transport.vanish()
             port.is_vanished = True
@@ -177,7 +188,8 @@ class WrongDisk:
 
     def happen(self, world: "World") -> None:
         port = _port(world, self.host, self.port)
-        if not port.transports:
+        is_clone = self.what != "wwid"
+        if not port.transports or _leaves_clones_alone(world, self.host, port, is_clone=is_clone):
             return
         other = ArrayUnit(
             world.chronicle,
@@ -187,7 +199,7 @@ class WrongDisk:
             block_size_bytes=4096 if self.what == "block size" else 512,
             is_other_disk=True,
         )
-        port.unit = other
+        port.unit, port.is_clone = other, is_clone
         port.log_in_again()
         for transport in port.transports:
             transport.model = other

@@ -29,7 +29,7 @@ _GAPS_S = {0.0: 5, 0.0005: 3, 0.003: 3, 0.02: 3, 0.3: 2, 1.1: 2, 2.5: 2, 7.0: 1}
 _CANCEL_AFTER_S = (0.0002, 0.001, 0.005, 0.03, 0.5)
 _ARRAYS = {"lio": 10, "spc": 3, "scst": 2, "tgt": 3, "per-initiator": 2}
 _UNDERPATHS = {1: 3, 2: 6, 3: 2, 4: 1}
-_LATENCIES_S = {0.0: 4, 0.0003: 3, 0.002: 3, 0.02: 2}
+_LATENCIES_S = {0.0: 8, 0.0003: 3, 0.002: 3, 0.02: 2}
 _LOSSES = (HostStatus.TIME_OUT, HostStatus.TRANSPORT_DISRUPTED)
 
 
@@ -44,6 +44,9 @@ class _Draw:
     open_slots: list[tuple[str, int]] = attrs.Factory(list)
     """Where something was opened that was not closed yet, as far as one can tell beforehand."""
 
+    sequel: list[Callable[["_Draw"], Action]] = attrs.Factory(list)
+    """What comes next, whatever the dice say: a trouble that nobody meets is none."""
+
     def pick(self, weights: dict[object, int]) -> object:
         return self.dice.choices(list(weights), list(weights.values()))[0]
 
@@ -51,8 +54,11 @@ class _Draw:
     def host(self) -> str:
         return self.dice.choice(self.setup.hosts).name
 
-    def port(self) -> tuple[str, int]:
-        host = self.dice.choice(self.setup.hosts)
+    def port(self, *, is_used: bool = False) -> tuple[str, int]:
+        """Any underpath; with ``is_used`` one of a host that has the disk open, if one has."""
+        users = {host for host, _ in self.open_slots} if is_used else set()
+        hosts = [one for one in self.setup.hosts if one.name in users] or self.setup.hosts
+        host = self.dice.choice(hosts)
         return host.name, self.dice.randint(1, host.underpaths)
 
     @property
@@ -85,13 +91,14 @@ def _setup(dice: random.Random, without: Collection[str]) -> Setup:
     if array in without:
         array = "lio"
     names = "abc" if dice.random() < 0.12 else "ab"
-    is_instant = dice.random() < 0.45
+    is_instant = dice.random() < 0.6
     hosts = tuple(_host(dice, name, is_instant=is_instant) for name in names)
     return Setup(
         array,
         hosts,
         has_volatile_cache=dice.random() < 0.25,
         max_transfer_blocks=dice.choice((1, 2, 8, 8)),
+        is_short=dice.random() < 0.7,
     )
 
 
@@ -115,6 +122,8 @@ def _events(one: _Draw) -> list[Event]:
 
 def _action(one: _Draw) -> Action:
     dice = one.dice
+    if one.sequel and one.open_slots:
+        return one.sequel.pop(0)(one)
     if dice.random() < 0.3:
         return dice.choice(one.troubles)(one)
     if not one.open_slots or dice.random() < 0.22:
@@ -171,13 +180,14 @@ def _hang(one: _Draw) -> Action:
     delay_s = one.dice.choice((2.5, 6.0, 20.0))
     for_s = one.dice.choice((0.0, 0.001, 0.1, 4.0))
     times_out = one.dice.random() < 0.5 and stage != "arrival_s"
-    return faults.Delay(*one.port(), stage, delay_s, for_s, times_out)
+    one.sequel = [_write, _write]
+    return faults.Delay(*one.port(is_used=True), stage, delay_s, for_s, times_out)
 
 
 def _lose(one: _Draw) -> Action:
     dice = one.dice
     return faults.Lose(
-        *one.port(),
+        *one.port(is_used=True),
         is_answer=dice.random() < 0.5,
         of=dice.choice(list(faults.Of)),
         count=dice.choice((1, 1, 2)),
@@ -188,6 +198,8 @@ def _lose(one: _Draw) -> Action:
 
 def _intrude(one: _Draw) -> Action:
     dice = one.dice
+    if one.sequel and one.open_slots:
+        return one.sequel.pop(0)(one)
     if dice.random() < 0.3:
         return faults.IntruderLeaves()
     action = dice.choice(

@@ -150,6 +150,9 @@ class Port:
     link: Link
     latency_s: float
     unit: ArrayUnit | None = None
+    is_clone: bool = False
+    """The other disk has the same identity."""
+
     is_vanished: bool = False
     transports: list[WatchedTransport] = attrs.Factory(list)
     """Of all lives: what an old one sent may still be on its way."""

@@ -39,6 +39,8 @@ class Setup:
     hosts: tuple[HostSetup, ...]
     has_volatile_cache: bool = False
     max_transfer_blocks: int = 8
+    is_short: bool = False
+    """Only the first host that can uses the disk in the epilogue; what it finds is what the others would."""
 
     @property
     def quirks(self) -> Quirks:

@@ -57,6 +57,7 @@ class World:
         self.is_epilogue = False
         self.is_healed = False
         self.longest_delay_s = 0.0
+        self.is_short = setup.is_short
         self._requests = itertools.count(1)
         self._handles = itertools.count(1)
         self.hosts = {one.name: SimHost(self, one) for one in setup.hosts}

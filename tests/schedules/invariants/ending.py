@@ -70,12 +70,17 @@ def _fenced_for_nothing(account: Account) -> Iterator[Violation]:
 
 
 def _has_cause(account: Account, handle: Holding, tick: int) -> bool:
-    for record in account.records[handle.granted.tick : tick]:
+    """Whether anybody else did what can end a grant.
+
+    One without a reservation has only the generation to tell by that nobody has acted: any act of others may end it.
+    """
+    for record in account.records[max(handle.owned_tick, 0) : tick]:
         if isinstance(record, PowerLost):
             return True
         if isinstance(record, ReserveOut) and record.host != handle.host:
             is_theirs = record.held_after not in {"", handle.host}
-            if record.action in TAKES or is_theirs:
+            is_shared = not handle.is_reserving
+            if record.action in TAKES or is_theirs or is_shared:
                 return True
     return False
 

@@ -5,11 +5,13 @@ from collections.abc import Iterator
 from mpio_fuse.reserve.fig07_decision import OpenOption
 from tests.schedules.chronicle import (
     Asked,
+    Ended,
     FencedHost,
     Granted,
     Kind,
     Landed,
     LifeEnded,
+    Outcome,
     Over,
     ReserveOut,
     Sent,
@@ -64,8 +66,7 @@ def _after_a_preempt(
     account: Account, landed: Landed, handle: Holding, takes: list[ReserveOut]
 ) -> Iterator[Violation]:
     for take in takes:
-        taken_from = take.held_before if take.action == "CLEAR" else take.of_key
-        is_victim = take.host != handle.host and taken_from == handle.host
+        is_victim = take.host != handle.host and _victim(take) == handle.host
         if (
             is_victim
             and handle.owned_tick < take.tick < landed.tick
@@ -74,6 +75,10 @@ def _after_a_preempt(
             what = f"a write through handle {handle.granted.handle} landed"
             yield Violation(landed.tick, f"{what} after the {take.action} of record {take.tick}")
             return
+
+
+def _victim(take: ReserveOut) -> str:
+    return take.held_before if take.action == "CLEAR" else take.of_key
 
 
 def _may_land_after(account: Account, landed: Landed, take: ReserveOut) -> bool:
@@ -101,11 +106,7 @@ def _knew_better(
     """Registered for an old handle, although the array had told since that it was preempted."""
     host = registration.host
     for take in takes:
-        if (
-            take.host == host
-            or take.tick > registration.tick
-            or host not in {take.of_key, take.held_before}
-        ):
+        if take.host == host or take.tick > registration.tick or _victim(take) != host:
             continue
         old = any(
             one.host == host and one.is_reserving and one.granted.tick < take.tick
@@ -172,8 +173,13 @@ def the_last_close_releases(account: Account) -> Iterator[Violation]:
             yield Violation(settled.tick, f"all is closed, and {holder} still holds the disk")
 
 
+def _is_failed_unmount(account: Account, record: Ended, host: str) -> bool:
+    began = account.requests[record.request].began
+    return (began.kind, began.host) == (Kind.UNMOUNT, host) and record.outcome is Outcome.ERROR
+
+
 def _retains(account: Account, host: str) -> bool:
-    """Whether the host's last grant was to outlive its close, or a crash left it."""
+    """Whether the host's last grant was to outlive its close, a crash left it, or an unmount said that it does."""
     retains = False
     for record in account.records:
         if isinstance(record, Granted) and record.host == host:
@@ -184,7 +190,9 @@ def _retains(account: Account, host: str) -> bool:
             )
             wants = OpenOption.RETAIN_RESERVATION in record.options
             retains = wants or (retains and stands)
-        elif isinstance(record, LifeEnded) and record.host == host and record.is_crash:
+        elif (isinstance(record, LifeEnded) and record.host == host and record.is_crash) or (
+            isinstance(record, Ended) and _is_failed_unmount(account, record, host)
+        ):
             retains = True
         elif isinstance(record, FencedHost) and record.host == host:
             retains = False
