@@ -46,6 +46,9 @@ SUBCOMMANDS = {
         "mpio_fuse.cli.release:release", "Release a reservation that a close has retained."
     ),
     "status": Entry("mpio_fuse.cli.status:status", "Show the state of the running daemon."),
+    "underpath": Entry(
+        "mpio_fuse.cli.underpath:underpath", "Add, remove, fail or reinstate an underpath."
+    ),
     "unmount": Entry("mpio_fuse.cli.unmount:unmount", "Take a mountpoint away and unregister."),
 }
 

@@ -10,7 +10,9 @@ import structlog
 import trio
 
 from mpio_fuse.daemon.config import Config, LunConfig
+from mpio_fuse.daemon.hotplug import follow, kernel_events
 from mpio_fuse.daemon.mountpoint_of import mountpoint_of
+from mpio_fuse.daemon.nodes import Nodes
 from mpio_fuse.device.claim import Claim
 from mpio_fuse.device.discovered import DiscoveredLun, Discovery
 from mpio_fuse.device.discovery import discover
@@ -32,6 +34,8 @@ class ServedLun:
 
     device: PseudoDevice
     claim: Claim
+    disks: dict[str, str] = attrs.Factory(dict)
+    """The kernel's disks that are claimed, by underpath."""
 
     async def aclose(self) -> None:
         """Figure 6, then let others have the disks."""
@@ -45,6 +49,7 @@ class ServedLun:
 class Assembled:
     """``left_out`` are the errors of LUNs and nodes that will not be served."""
 
+    nodes: Nodes
     luns: list[ServedLun] = attrs.Factory(list)
     left_out: list[MpioError] = attrs.Factory(list)
     check_interval_s: float = 5.0
@@ -56,6 +61,7 @@ class Assembled:
     async def watch(self) -> None:
         """Keep looking after the underpaths; until cancelled."""
         async with trio.open_nursery() as nursery:
+            nursery.start_soon(follow, self.nodes, kernel_events())
             for device in self.devices:
                 nursery.start_soon(watch, device, self.check_interval_s)
 
@@ -87,8 +93,14 @@ async def assemble(
         MpioError, ExceptionGroup: a node that was named cannot be served, or no LUN can.
     """
     host = ThisHost(mountpoint_of=mountpoint_of)
-    found = await discover(nodes, open_transport=opening(wrap), host=host)
-    assembled = Assembled(check_interval_s=config.timeouts.check_s)
+    open_transport = opening(wrap)
+    found = await discover(nodes, open_transport=open_transport, host=host)
+    luns: list[ServedLun] = []
+    assembled = Assembled(
+        Nodes(lambda: luns, open_transport, host, frozenset(nodes)),
+        luns,
+        check_interval_s=config.timeouts.check_s,
+    )
     try:
         found.raise_for_unusable()
         wanted = [lun for lun in found.luns if str(lun.wwid) not in config.bypass]
@@ -124,6 +136,7 @@ async def _serve(
         for node in found.underpaths:
             if node.block_device is not None:
                 await lun.claim.add(node.block_device)
+                lun.disks[node.transport.name] = node.block_device
         await lun.device.configure()
     except MpioError as error:
         log.warning("LUN left out", lun=name, cause=str(error))

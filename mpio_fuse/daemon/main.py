@@ -65,6 +65,14 @@ class MountedDevice(ServedDevice, AskedDevice, Protocol):
     """A device that a daemon serves, shows the state of, and asks on behalf of people."""
 
 
+class AskedNodes(Protocol):
+    """Takes device nodes in and out while they are mounted (`mpio_fuse.daemon.nodes`)."""
+
+    async def add(self, device_node: str, lun: str | None = None) -> str: ...
+
+    async def remove(self, device_node: str, lun: str | None = None) -> str: ...
+
+
 class Assembly(Protocol):
     """Devices ready to be served, and what had to be left out (`mpio_fuse.daemon.assemble`)."""
 
@@ -73,6 +81,9 @@ class Assembly(Protocol):
 
     @property
     def left_out(self) -> Sequence[MpioError]: ...
+
+    @property
+    def nodes(self) -> AskedNodes: ...
 
     async def watch(self) -> None: ...
 
@@ -294,6 +305,15 @@ class _Answers:
                 return {"ok": True, "status": self._status()}
             case {"request": "unmount", "how": "idle" | "lazy" | "force" as how}:
                 return await self._unmount(how)
+            case {"request": "underpath", "action": "add", "lun": str(lun), "device": str(device)}:
+                return {"ok": True, "lun": await self.assembly.nodes.add(device, lun)}
+            case {
+                "request": "underpath",
+                "action": "remove",
+                "lun": str(lun),
+                "device": str(device),
+            }:
+                return {"ok": True, "lun": await self.assembly.nodes.remove(device, lun)}
             case {"request": "fault"}:
                 return self.daemon.plan.instruments.answer(request)
         reply = await answer_for(self.assembly.devices, request)

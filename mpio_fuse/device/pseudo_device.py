@@ -240,7 +240,7 @@ class PseudoDevice:
         async with self._changing:
             underpath = self.underpath(name)
             others = [one for one in self.underpaths if one is not underpath and one.is_usable]
-            if self.is_open and not others and underpath.is_usable:
+            if len(self.underpaths) == 1 or (self.is_open and not others and underpath.is_usable):
                 hint = "close what has it open, or unmount"
                 raise MpioError(
                     "the last usable underpath", lun=self.name, underpath=name, hint=hint

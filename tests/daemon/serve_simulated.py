@@ -12,7 +12,9 @@ import attrs
 from mpio_fuse.cli import main
 from mpio_fuse.daemon import assemble
 from mpio_fuse.daemon.config import Config
-from mpio_fuse.device.openers import Wrap
+from mpio_fuse.daemon.nodes import Nodes
+from mpio_fuse.device.host import ThisHost
+from mpio_fuse.device.openers import Wrap, open_device
 from mpio_fuse.device.pseudo_device import PseudoDevice
 from mpio_fuse.device.settings import Settings
 from mpio_fuse.errors import MpioError
@@ -25,6 +27,11 @@ from tests.device.world import KEYS, World
 class SimulatedAssembly:
     devices: list[PseudoDevice]
     left_out: list[MpioError] = attrs.Factory(list)
+
+    @property
+    def nodes(self) -> Nodes:
+        """There are none to take in."""
+        return Nodes(list, open_device, ThisHost())
 
     async def watch(self) -> None:
         """Nothing fails here."""
