@@ -67,10 +67,11 @@ def log_in(fabric: Fabric) -> list[Node]:
         _iscsiadm("discovery", "-t", "sendtargets", "-p", portal_address(underpath), *interfaces)
     _iscsiadm("node", "--loginall=all")
     count = fabric.hosts * fabric.underpaths * len(fabric.luns)
-    return [_node(disk) for disk in sysfs.wait_for_disks(count)]
+    return [node_of(disk) for disk in sysfs.wait_for_disks(count)]
 
 
-def _node(disk: sysfs.Disk) -> Node:
+def node_of(disk: sysfs.Disk) -> Node:
+    """Give the node of a disk behind iSCSI: whose it is and over which network, by its session."""
     number = disk.ancestor_number("session")
     session = Path(f"/sys/class/iscsi_session/session{number}")
     connection = Path(f"/sys/class/iscsi_connection/connection{number}:0")

@@ -21,7 +21,7 @@ Disks = dict[int, rtslib.FileIOStorageObject]
 
 def _make_disk(spec: LunSpec) -> rtslib.FileIOStorageObject:
     backing = LUN_DIRECTORY / spec.name
-    with backing.open("wb") as file:
+    with backing.open("ab") as file:  # a target that is built again finds what was written to it
         file.truncate(spec.size_bytes)
     disk = rtslib.FileIOStorageObject(
         spec.name, str(backing), spec.size_bytes, wwn=spec.serial, write_back=True
@@ -42,7 +42,8 @@ def load(*fabric_modules: str) -> None:
     rtslib.RTSRoot()
 
 
-def _make_disks(fabric: Fabric) -> Disks:
+def make_disks(fabric: Fabric) -> Disks:
+    """Make the LUNs, which nobody is offered yet."""
     return {spec.number: _make_disk(spec) for spec in fabric.luns}
 
 
@@ -65,8 +66,12 @@ def _make_portal_group(target: rtslib.Target, underpath: int, fabric: Fabric, di
 
 
 def build_iscsi(fabric: Fabric) -> None:
-    """Offer the LUNs to every host in one target with a portal group a network."""
-    disks = _make_disks(fabric)
+    """Make the LUNs, and offer them to every host in one target with a portal group a network."""
+    offer_iscsi(fabric, make_disks(fabric))
+
+
+def offer_iscsi(fabric: Fabric, disks: Disks) -> None:
+    """Offer LUNs as ``build_iscsi`` does."""
     target = rtslib.Target(rtslib.FabricModule("iscsi"), TARGET_NAME, mode="create")
     for underpath in range(fabric.underpaths):
         _make_portal_group(target, underpath, fabric, disks)
@@ -90,7 +95,7 @@ def _make_loop(number: int, disks: Disks) -> tuple[int, str]:
 
 def build_loop(fabric: Fabric) -> list[Node]:
     """Make one loopback target a nexus, and give the nodes that come of it."""
-    disks = _make_disks(fabric)
+    disks = make_disks(fabric)
     nexuses = {}
     ends = itertools.product(fabric.host_names, range(fabric.underpaths))
     for number, (host, underpath) in enumerate(ends):

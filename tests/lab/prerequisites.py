@@ -32,6 +32,10 @@ PACKAGES = {
     "fusermount3": "fuse3",
     "fio": "fio",
     "mkfs.ext4": "e2fsprogs",
+    "dmsetup": "dmsetup",
+    "tc": "iproute2",
+    "multipathd": "multipath-tools",
+    "/lib/systemd/systemd-udevd": "udev",
 }
 
 BOOT_PROGRAMS = (UML_KERNEL, "bash", "busybox", "unshare", "modprobe", "sg_persist", "sg_turs")

@@ -47,7 +47,8 @@ def load(*modules: str) -> None:
     subprocess.run(["modprobe", "-a", *modules], check=True)
 
 
-def _disks() -> Iterator[Disk]:
+def disks() -> Iterator[Disk]:
+    """Give the disks that are there; OSError if one goes away meanwhile."""
     for entry in SCSI_GENERIC.glob("sg*"):
         device = (entry / "device").resolve()
         # Skips what is no disk, as tgt's controller at LUN 0, and what has no block device yet.
@@ -59,10 +60,10 @@ def _disks() -> Iterator[Disk]:
 def wait_for_disks(count: int) -> list[Disk]:
     """Wait until ``count`` disks are there, and give them; TimeoutError after a while."""
     deadline_s = time.monotonic() + LIMIT_S
-    while len(disks := list(_disks())) < count:
+    while len(found := list(disks())) < count:
         if time.monotonic() > deadline_s:
             raise TimeoutError(
-                f"{len(disks)} disks instead of {count} after {LIMIT_S:g} s: {disks}"
+                f"{len(found)} disks instead of {count} after {LIMIT_S:g} s: {found}"
             )
         time.sleep(POLL_S)
-    return disks
+    return found

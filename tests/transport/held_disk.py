@@ -19,7 +19,7 @@ NUMBER = 9
 MAPPING = "held"
 DEVICE = "/dev/dm-0"
 BACKING = Path("/dev/shm/held")  # noqa: S108 (the guest's own)
-SIZE_BYTES = 16 << 20
+SIZE_BYTES = 64 << 20
 
 Nodes = dict[tuple[str, int], str]
 """sg nodes by host and underpath."""
