@@ -127,6 +127,7 @@ async def _serve(
         config.timeouts.control_s,
         standby=config.standby,
         serialise_registers=config.serialise_registers,
+        aptpl=config.aptpl,
     )
     about = config.lun(str(found.wwid))
     name = about.alias or str(found.wwid)

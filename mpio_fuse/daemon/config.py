@@ -92,6 +92,7 @@ class Config:
     force_group: int | None = None
     standby: Standby = "registered"
     serialise_registers: bool = False
+    aptpl: bool = False
     bypass: frozenset[str] = frozenset()
     timeouts: Timeouts = Timeouts()
     log: LogConfig = LogConfig()
@@ -143,6 +144,7 @@ def _decode(section: Section) -> Config:
         force_group=section.take("forced_open_group", _gid, None),
         standby=section.take("standby", _standby, default.standby),
         serialise_registers=section.take("serialise_registers", truth, default.serialise_registers),
+        aptpl=section.take("aptpl", truth, default.aptpl),
         bypass=section.take("bypass", lambda value: frozenset(texts(value)), default.bypass),
         timeouts=_timeouts(section.section("timeouts")),
         log=_log(section.section("log")),

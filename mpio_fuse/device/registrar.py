@@ -96,6 +96,7 @@ class Registrar:
         """Whether the array has refused PREEMPT AND ABORT as a command it does not have."""
         self.is_per_initiator = False
         """Whether a registration is the host's, not the nexus's: preempting our own key bars none of our nexuses."""
+        self._aptpl = settings.aptpl
         self._is_serial = settings.serialise_registers
         self._on_attention = on_attention
         self._same_disk = same_disk
@@ -111,9 +112,9 @@ class Registrar:
             self._fail(underpath, "an old command is still under way here; not registered")
             return False
         command = (
-            pr_out.register_and_ignore_existing_key(self.key)
+            pr_out.register_and_ignore_existing_key(self.key, aptpl=self._aptpl)
             if ignore_existing
-            else pr_out.register(ZERO_KEY, self.key)
+            else pr_out.register(ZERO_KEY, self.key, aptpl=self._aptpl)
         )
         underpath.registered = False
         completion = await self._issue(underpath, command)
@@ -134,7 +135,7 @@ class Registrar:
         """
         if not _is_not_ready(completion):
             return False
-        again = await self._issue(underpath, pr_out.register(self.key, self.key))
+        again = await self._issue(underpath, pr_out.register(self.key, self.key, aptpl=self._aptpl))
         is_made = again.is_good or _is_not_ready(again)
         if is_made:
             self._log.info(
@@ -148,7 +149,9 @@ class Registrar:
         What this proves for one underpath holds for all: a preempt removes every registration of our key.
         """
         underpath.registered = False
-        completion = await self._issue(underpath, pr_out.register(self.key, self.key))
+        completion = await self._issue(
+            underpath, pr_out.register(self.key, self.key, aptpl=self._aptpl)
+        )
         underpath.registered = completion.is_good or _is_not_ready(completion)
         if is_answer_lost(completion):
             self._fail(underpath, f"REGISTER: {describe(completion)}")

@@ -16,7 +16,8 @@ class Settings:
     data command on one underpath, ``control_timeout_s`` one command that is not data.  ``standby`` says
     what a host that holds nothing keeps at the array: its registrations (the patent's way), or none,
     so that the array refuses it too.  ``serialise_registers``: one REGISTER at a time, for arrays that stall when
-    several come at once.  ``underpaths``: how they are checked and selected, and for how long none may be missed.
+    several come at once.  ``aptpl``: what the array has of ours is to survive its loss of power.  ``underpaths``: how
+    they are checked and selected, and for how long none may be missed.
     """
 
     key: ReservationKey
@@ -24,4 +25,5 @@ class Settings:
     control_timeout_s: float = 10.0
     standby: Literal["registered", "unregistered"] = "registered"
     serialise_registers: bool = False
+    aptpl: bool = False
     underpaths: UnderpathRules = attrs.Factory(UnderpathRules)
