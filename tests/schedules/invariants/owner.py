@@ -54,12 +54,22 @@ def _after_a_newer_owner(
 ) -> Iterator[Violation]:
     for owner in owners:
         is_newer = handle.owned_tick < owner.owned_tick and owner.granted.tick < landed.tick
-        is_excused = _is_beyond_control(account, landed, handle.owned_tick)
+        is_excused = _is_beyond_control(account, landed, _lost_tick(account, handle))
         if owner.host != handle.host and is_newer and not is_excused:
             name, newer = handle.granted.handle, owner.granted.handle
             what = f"a write through handle {name} landed after handle {newer} of {owner.host} was granted"
             yield Violation(landed.tick, what)
             return
+
+
+def _lost_tick(account: Account, handle: Holding) -> int:
+    """When its host lost the reservation that it was granted with."""
+    losses = (
+        one.tick
+        for one in account.all(ReserveOut)
+        if one.tick > handle.owned_tick and one.held_before == handle.host != one.held_after
+    )
+    return next(losses, handle.owned_tick)
 
 
 def _after_a_preempt(
