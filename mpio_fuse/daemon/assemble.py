@@ -16,12 +16,12 @@ from mpio_fuse.daemon.nodes import Nodes
 from mpio_fuse.device.claim import Claim
 from mpio_fuse.device.discovered import DiscoveredLun, Discovery
 from mpio_fuse.device.discovery import discover
-from mpio_fuse.device.health import watch
 from mpio_fuse.device.host import ThisHost
 from mpio_fuse.device.logical_unit import LogicalUnit
 from mpio_fuse.device.openers import Wrap, opening
 from mpio_fuse.device.pseudo_device import PseudoDevice
 from mpio_fuse.device.settings import Settings
+from mpio_fuse.device.watch import watch
 from mpio_fuse.errors import MpioError
 from mpio_fuse.scsi.reservation_key import ReservationKey
 
@@ -127,6 +127,7 @@ async def _serve(
         config.timeouts.control_s,
         standby=config.standby,
         serialise_registers=config.serialise_registers,
+        underpaths=config.underpath_rules(str(found.wwid)),
         aptpl=config.aptpl,
     )
     about = config.lun(str(found.wwid))

@@ -9,7 +9,8 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
-from mpio_fuse.device.underpath import Underpath, UnderpathState
+from mpio_fuse.device.reaction import reaction_to
+from mpio_fuse.device.underpath import Underpath
 from mpio_fuse.errors import TransportError, TransportGone
 from mpio_fuse.scsi.command import Command, Completion, HostStatus
 from mpio_fuse.scsi.sense import SenseKey
@@ -52,6 +53,7 @@ async def issue(
             sense = sense_of(completion)
             is_attention = sense is not None and sense.key is SenseKey.UNIT_ATTENTION
             if is_attention or verdict is Verdict.DEFERRED_ERROR:
+                underpath.want(reaction_to(completion).look)
                 on_attention(underpath, verdict, describe(completion))
                 if verdict is Verdict.RECHECK_IDENTITY and verify and not await verify(underpath):
                     return Completion(host_status=HostStatus.NO_CONNECT)
@@ -66,9 +68,7 @@ async def _once(underpath: Underpath, command: Command) -> Completion:
     try:
         return await underpath.transport.execute(command)
     except TransportGone as gone:
-        underpath.registered = False
-        underpath.state = UnderpathState.REMOVED
-        underpath.last_failure = gone.what
+        underpath.removed(gone.what)
         return Completion(host_status=HostStatus.NO_CONNECT)
     except TransportError:
         return Completion(host_status=HostStatus.NO_CONNECT)

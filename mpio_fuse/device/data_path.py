@@ -10,58 +10,51 @@ attempts (look at the reservation again, put up the barrier) happens outside the
   no old copy of it can land over a newer write, and reading and writing back a partial block is not
   disturbed.
 * No command leaves unless its grant stands *after* the gate has let it through.
-* A write that failed for transport reasons, or whose caller was cancelled, may still be alive: its underpath is
+* A write whose fate nobody knows (`may_still_run`), or whose caller was cancelled, may still be alive: its underpath is
   marked before the lock on its blocks can go.  While a mark stands nothing is written, on any underpath: the
   barrier (`Recovery.bar`) comes first, after which the array refuses whatever the old nexus still sends.
 * What a unit attention or a conflict told is marked on the underpath at once, and nothing is sent there until
   `Recovery.look_into` has asked the array.  A look that fails leaves the mark.
+* What a completion means is one table's business (`mpio_fuse.device.reaction`), how often is `Attempts`', where to send
+  the selection's, and waiting without underpaths `Outages`'.  Nobody pauses or waits inside the gate.
+* Every request ends within `mpio_fuse.device.bounds.request_s`, whatever hangs: then it is cancelled, as by its caller.
 * Buffers of a command that was given up are never used again: each attempt reads into a new one.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Protocol
 
 import attrs
-import structlog
 import trio
 
+from mpio_fuse.device.attempts import Attempts, Step
+from mpio_fuse.device.bounds import request_s
+from mpio_fuse.device.checks import Checks
 from mpio_fuse.device.extents import Extent, covering, is_aligned, pieces
 from mpio_fuse.device.gate import Gate
 from mpio_fuse.device.geometry import Geometry
 from mpio_fuse.device.grant import Grant
+from mpio_fuse.device.outages import Outages
 from mpio_fuse.device.range_lock import RangeLock
-from mpio_fuse.device.selector import Selector
-from mpio_fuse.device.underpath import Suspicion, Underpath, UnderpathState
+from mpio_fuse.device.reaction import Action, Mark, may_still_run
+from mpio_fuse.device.selection.selection import Selection
+from mpio_fuse.device.settings import Settings
+from mpio_fuse.device.underpath import Suspicion, Underpath
 from mpio_fuse.errors import (
-    MediumError,
     MpioError,
     NoSpace,
     NotSupported,
     NoUsableUnderpath,
     TransportError,
     TransportGone,
-    WriteProtected,
 )
 from mpio_fuse.scsi import block
 from mpio_fuse.scsi.command import Command, Completion, HostStatus
-from mpio_fuse.scsi.verdict import Verdict, describe, judge
+from mpio_fuse.scsi.verdict import describe, judge
 
-log = structlog.get_logger(__name__)
-
-ATTEMPTS_PER_UNDERPATH = 6
-"""How often one command is sent for each underpath there is, before the caller gets EIO."""
-
-BACK_OFF_S = 0.01
-MAX_BACK_OFF_S = 1.0
-
-_PAUSES = {Verdict.RETRY_HERE, Verdict.CAPACITY_CHANGED}
-_SUSPICIOUS = {
-    Verdict.REEXAMINE,
-    Verdict.RECHECK_IDENTITY,
-    Verdict.TASK_ABORTED,
-    Verdict.UNKNOWN,
-}
-_ELSEWHERE = {Verdict.RETRY_ELSEWHERE, Verdict.STANDBY, Verdict.NOT_READY, Verdict.UNKNOWN}
+LOOKS = 6
+"""How often it is looked into what completions told before one command is sent: a look itself may be told more."""
 
 Buffer = bytes | bytearray | memoryview
 
@@ -78,35 +71,46 @@ class Recovery(Protocol):
         ...
 
 
-@attrs.define
-class _Progress:
-    """One command's way: where it was tried, how often it failed, what was said last."""
+@attrs.frozen
+class _Sent:
+    """One attempt: where, in which incarnation of the underpath, and how it ended."""
 
-    busy_until_s: float
-    tried: set[Underpath] = attrs.Factory(set)
-    failures: int = 0
-    pauses: int = 0
-    last: str = ""
+    underpath: Underpath
+    incarnation: int
+    completion: Completion
+
+    @property
+    def is_plainly_good(self) -> bool:
+        return self.completion.is_good and not self.completion.residual_bytes
 
 
 class DataPath:
-    """Carries one device's data."""
+    """Carries one device's data.
+
+    Args:
+        underpaths: the device's, as they come and go.
+    """
 
     def __init__(
         self,
         lun: str,
         underpaths: Sequence[Underpath],
         gate: Gate,
-        selector: Selector,
+        selection: Selection,
         recovery: Recovery,
-        io_timeout_s: float,
+        outages: Outages,
+        checks: Checks,
+        settings: Settings,
     ) -> None:
         self._lun = lun
         self._underpaths = underpaths
         self._gate = gate
-        self._selector = selector
+        self._selection = selection
         self._recovery = recovery
-        self._io_timeout_s = io_timeout_s
+        self._outages = outages
+        self._checks = checks
+        self._io_timeout_s = settings.io_timeout_s
+        self._request_timeout_s = request_s(settings)
         self._locks = RangeLock()
         self._refuses_fua = False
         self._has_synchronize_cache = True
@@ -122,7 +126,8 @@ class DataPath:
             return b""
         size = geometry.block_size_bytes
         extent = covering(offset_bytes, length_bytes, size)
-        data = await self._read_extent(grant, geometry, extent)
+        with self._bounded("read"):
+            data = await self._read_extent(grant, geometry, extent)
         if len(data) == length_bytes:
             return data
         start = offset_bytes - extent.lba * size
@@ -143,20 +148,47 @@ class DataPath:
             raise NoSpace("written past the end", lun=self._lun)
         data = memoryview(data)[:fits]
         extent = covering(offset_bytes, fits, geometry.block_size_bytes)
-        async with self._locks.holding(extent):
-            if not is_aligned(offset_bytes, fits, geometry.block_size_bytes):
-                data = await self._fill_blocks(grant, geometry, extent, offset_bytes, data)
-            await self._write_extent(grant, geometry, extent, data, durable=durable)
+        with self._bounded("write"):
+            async with self._locks.holding(extent):
+                await self._write_locked(grant, geometry, offset_bytes, data, durable=durable)
         return fits
+
+    async def _write_locked(
+        self, grant: Grant, geometry: Geometry, offset_bytes: int, data: Buffer, *, durable: bool
+    ) -> None:
+        extent = covering(offset_bytes, len(data), geometry.block_size_bytes)
+        if not is_aligned(offset_bytes, len(data), geometry.block_size_bytes):
+            data = await self._fill_blocks(grant, geometry, extent, offset_bytes, data)
+        await self._write_extent(grant, geometry, extent, data, durable=durable)
 
     async def flush(self, grant: Grant) -> None:
         """Everything written and answered so far is on the medium: SYNCHRONIZE CACHE."""
         grant.check()
+        with self._bounded("flush"):
+            await self._flush(grant)
+
+    async def _flush(self, grant: Grant) -> None:
         if self._has_synchronize_cache:
             try:
                 await self._carry(grant, block.synchronize_cache, is_write=False)
             except NotSupported:
                 self._has_synchronize_cache = False  # SBC: then there is no volatile cache
+
+    @contextmanager
+    def _bounded(self, what: str) -> Iterator[None]:
+        """Cut the request off when its time is over.
+
+        Raises:
+            NoUsableUnderpath: it was.
+        """
+        with trio.move_on_after(self._request_timeout_s) as scope:
+            yield
+        if scope.cancelled_caught:
+            raise NoUsableUnderpath(
+                f"{what}: not done within {self._request_timeout_s:g} s",
+                lun=self._lun,
+                hint="see 'mpio-fuse status' for what each underpath says",
+            )
 
     # -- whole blocks
 
@@ -229,7 +261,7 @@ class DataPath:
                 return
         await self._carry(grant, lambda: build(fua=False), is_write=True)
         if durable:
-            await self.flush(grant)
+            await self._flush(grant)
 
     # -- one command, until it is settled
 
@@ -237,124 +269,148 @@ class DataPath:
         self, grant: Grant, build: Callable[[], Command], *, is_write: bool
     ) -> Command:
         """Send the command, built anew for each attempt, until it is done; the one that was."""
-        progress = _Progress(trio.current_time() + self._io_timeout_s)
-        while progress.failures < ATTEMPTS_PER_UNDERPATH * len(self._underpaths):
+        began_s = trio.current_time()
+        attempts: Attempts | None = None
+        last = ""
+        while True:
             await self._prepare(grant, is_write=is_write)
             command = build()
-            underpath, completion = await self._attempt(grant, command, progress, is_write=is_write)
-            if completion.is_good and not completion.residual_bytes:
-                _count(underpath, command)
+            sent = await self._attempt(grant, command, attempts, is_write=is_write)
+            if sent is None:
+                if attempts is None or not any(one.is_usable for one in self._underpaths):
+                    await self._wait(grant, self._nothing_left(last))
+                    continue
+                step = attempts.none_left(trio.current_time())
+            elif sent.is_plainly_good:
+                sent.underpath.health.io_passed(trio.current_time())
+                _count(sent.underpath, command)
                 return command
-            progress.last = f"{command.name} on {underpath.name}: {describe(completion)}"
-            verdict = self._react(grant, underpath, completion, progress)
-            if verdict in _PAUSES and trio.current_time() < progress.busy_until_s:
-                await trio.sleep(min(BACK_OFF_S * 2**progress.pauses, MAX_BACK_OFF_S))
-                progress.pauses += 1
             else:
-                progress.failures += 1
-        what = f"given up: {progress.last}"
-        raise MpioError(what, lun=self._lun, hint="see 'mpio-fuse status' for its underpaths")
+                attempts = attempts or Attempts(began_s, self._io_timeout_s)
+                last = f"{command.name} on {sent.underpath.name}: {describe(sent.completion)}"
+                step = self._note(grant, sent, attempts, last)
+                if step.action is Action.DONE:
+                    _count(sent.underpath, command)
+                    return command
+                if sent.completion.host_status == HostStatus.TIME_OUT:
+                    await self._checks.check_doubtful(began_s)
+            if step.action is Action.FAIL:
+                raise step.reaction.error(last, lun=self._lun, hint=step.reaction.hint)
+            await trio.sleep(step.pause_s)
 
     async def _prepare(self, grant: Grant, *, is_write: bool) -> None:
         """What must be settled first: is it still ours, and is every write that was lost dead."""
-        for _ in range(ATTEMPTS_PER_UNDERPATH):  # the look itself may be told more
+        for _ in range(LOOKS):
             if all(one.suspicion is None for one in self._underpaths):
                 break
-            await self._recovery.look_into(grant)
-        if is_write and any(one.has_lost_write for one in self._underpaths):
-            await self._recovery.bar(grant)
-
-    async def _attempt(
-        self, grant: Grant, command: Command, progress: _Progress, *, is_write: bool
-    ) -> tuple[Underpath, Completion]:
-        """One command on one underpath.  A write of unknown fate is marked so before anything else can run."""
-        async with self._gate.passing():
-            grant.check()
-            underpath = self._choose(progress)
-            epoch = underpath.epoch
-            is_settled = False
             try:
-                completion = await self._send(underpath, command)
-                is_settled = judge(completion) is not Verdict.RETRY_ELSEWHERE
-            finally:
-                if is_write and not is_settled and underpath.epoch == epoch:
-                    underpath.has_lost_write = True
-            return underpath, completion
+                await self._recovery.look_into(grant)
+            except NoUsableUnderpath as error:
+                await self._wait(grant, error)
+        while is_write and any(one.has_lost_write for one in self._underpaths):
+            try:
+                await self._recovery.bar(grant)
+            except NoUsableUnderpath as error:
+                if any(one.is_usable for one in self._underpaths):
+                    raise
+                await self._wait(grant, error)
 
-    def _choose(self, progress: _Progress) -> Underpath:
-        tried = progress.tried
-        candidates = [one for one in self._underpaths if one.is_usable and one not in tried]
-        if candidates:
-            return self._selector.choose(candidates)
-        raise NoUsableUnderpath(
-            f"no underpath left ({progress.last or 'none is registered'})",
+    async def _wait(self, grant: Grant, error: MpioError) -> None:
+        """Wait for an underpath, outside the gate: what comes back is let in behind it."""
+        await self._outages.wait(error)
+        grant.check()
+
+    def _nothing_left(self, last: str) -> NoUsableUnderpath:
+        return NoUsableUnderpath(
+            f"no underpath left ({last or 'none is in service'})",
             lun=self._lun,
             hint="see 'mpio-fuse status' for what each of them says",
         )
 
+    async def _attempt(
+        self, grant: Grant, command: Command, attempts: Attempts | None, *, is_write: bool
+    ) -> "_Sent | None":
+        """One command on one underpath, until it is back; None: no underpath is open to it.
+
+        A write of unknown fate is marked so before anything else can run.
+        """
+        async with self._gate.passing():
+            grant.check()
+            underpath = self._choose(command, attempts)
+            if underpath is None:
+                return None
+            epoch, incarnation = underpath.epoch, underpath.health.incarnation
+            is_settled = False
+            try:
+                completion = await self._send(underpath, command)
+                is_settled = not may_still_run(completion)
+            finally:
+                if is_write and not is_settled and underpath.epoch == epoch:
+                    underpath.has_lost_write = True
+            return _Sent(underpath, incarnation, completion)
+
+    def _choose(self, command: Command, attempts: Attempts | None) -> Underpath | None:
+        def is_open(one: Underpath) -> bool:
+            return attempts is None or attempts.is_open_to(one.index, one.health.incarnation)
+
+        chosen = self._selection.choose(
+            [one for one in self._underpaths if one.is_usable],
+            _length_bytes(command),
+            trio.current_time(),
+            is_open if attempts is not None else None,
+        )
+        if chosen is not None:
+            self._outages.found()
+        return chosen
+
     async def _send(self, underpath: Underpath, command: Command) -> Completion:
         """One command on one underpath, within our own bound: the transport's bounds nothing."""
+        length_bytes = _length_bytes(command)
+        carried_bytes = 0
         underpath.in_flight += 1
+        underpath.in_flight_bytes += length_bytes
+        underpath.throughput.started(trio.current_time())
         try:
             with trio.move_on_after(self._io_timeout_s):
-                return await underpath.transport.execute(command)
+                completion = await underpath.transport.execute(command)
+                carried_bytes = length_bytes if completion.is_good else 0
+                return completion
             return Completion(host_status=HostStatus.TIME_OUT)
         except TransportGone as gone:
-            self._remove(underpath, gone)
+            underpath.removed(gone.what)
             return Completion(host_status=HostStatus.NO_CONNECT)
         except TransportError:
             return Completion(host_status=HostStatus.NO_CONNECT)
         finally:
             underpath.in_flight -= 1
+            underpath.in_flight_bytes -= length_bytes
+            underpath.throughput.finished(carried_bytes, trio.current_time())
 
-    def _react(
-        self, grant: Grant, underpath: Underpath, completion: Completion, progress: _Progress
-    ) -> Verdict:
-        """Note what the verdict on a failed attempt asks for before the next one, or raise.
+    def _note(self, grant: Grant, sent: "_Sent", attempts: Attempts, what: str) -> Step:
+        """Note on the underpath what a completion says of it; what the request does next.
 
-        Synchronous: what a unit attention told is on the underpath before another command can be sent there.
+        Synchronous: what a unit attention told is there before another command can be sent.
         """
-        # GOOD, but not with all the data, is nothing to rely on.
-        verdict = Verdict.NOT_READY if completion.is_good else judge(completion)
-        if verdict in _SUSPICIOUS:
-            underpath.suspicion = Suspicion(verdict)
-        if verdict in _ELSEWHERE:
-            progress.tried.add(underpath)
-        match verdict:
-            case Verdict.DEFERRED_ERROR:
-                grant.lost_writes += 1
-            case Verdict.RETRY_ELSEWHERE:
-                self._fail(underpath, progress.last)
-            case Verdict.STANDBY:
-                underpath.state = UnderpathState.GHOST
-            case _ if verdict not in _SUSPICIOUS | _ELSEWHERE | _PAUSES:
-                raise self._final(verdict, progress.last)
-        return verdict
+        underpath, now_s = sent.underpath, trio.current_time()
+        step = attempts.after(underpath.index, sent.incarnation, sent.completion, now_s)
+        reaction = step.reaction
+        if reaction.look.comes_first:
+            underpath.suspicion = Suspicion(judge(sent.completion))
+        else:
+            underpath.want(reaction.look)
+        grant.lost_writes += reaction.loses_data
+        match reaction.mark:
+            case Mark.DOWN:
+                underpath.failed(what, sent.incarnation)
+            case Mark.GHOST:
+                underpath.stands_by(what, sent.incarnation)
+            case Mark.NOTHING:
+                underpath.health.io_passed(now_s)
+        return step
 
-    def _final(self, verdict: Verdict, what: str) -> MpioError:
-        """The error for a verdict that no other underpath can change."""
-        kinds: dict[Verdict, type[MpioError]] = {
-            Verdict.MEDIUM_ERROR: MediumError,
-            Verdict.NO_SPACE: NoSpace,
-            Verdict.WRITE_PROTECTED: WriteProtected,
-            Verdict.NOT_SUPPORTED: NotSupported,
-        }
-        return kinds.get(verdict, MpioError)(what, lun=self._lun)
 
-    def _remove(self, underpath: Underpath, gone: TransportGone) -> None:
-        underpath.registered = False
-        if underpath.state is not UnderpathState.REMOVED:
-            underpath.state = UnderpathState.REMOVED
-            log.warning(
-                "underpath removed", lun=self._lun, underpath=underpath.name, cause=gone.what
-            )
-
-    def _fail(self, underpath: Underpath, what: str) -> None:
-        underpath.counters.failures += 1
-        underpath.last_failure = what
-        if underpath.state is UnderpathState.UP:
-            underpath.state = UnderpathState.DOWN
-            log.warning("underpath down", lun=self._lun, underpath=underpath.name, cause=what)
+def _length_bytes(command: Command) -> int:
+    return len(command.data_in or command.data_out or b"")
 
 
 def _count(underpath: Underpath, command: Command) -> None:

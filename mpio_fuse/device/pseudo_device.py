@@ -10,22 +10,29 @@ Theory of operation
 
 import errno
 import time
+import zlib
 from collections.abc import Callable, Sequence
 
 import structlog
 import trio
 
+from mpio_fuse.device.checks import Checks
+from mpio_fuse.device.condition.state import IN_SERVICE, Change, Service
+from mpio_fuse.device.condition.underpath_health import UnderpathHealth
 from mpio_fuse.device.data_path import DataPath
 from mpio_fuse.device.gate import Gate
 from mpio_fuse.device.geometry import Geometry, agreed, learn_geometry, told_capacities
 from mpio_fuse.device.grant import Grant
 from mpio_fuse.device.handle import Handle
 from mpio_fuse.device.logical_unit import LogicalUnit
+from mpio_fuse.device.no_path import NoPath
+from mpio_fuse.device.outages import Outages
 from mpio_fuse.device.persistent_ownership import PersistentOwnership
 from mpio_fuse.device.probe import Prober
+from mpio_fuse.device.reaction import Look
 from mpio_fuse.device.reserve_reader import ReserveReader
 from mpio_fuse.device.same_disk import SameDisk
-from mpio_fuse.device.selector import RoundRobin
+from mpio_fuse.device.selection.selection import Selection
 from mpio_fuse.device.settings import Settings
 from mpio_fuse.device.single_path import SinglePath
 from mpio_fuse.device.snapshot import DeviceSnapshot, underpath_snapshot
@@ -67,17 +74,18 @@ class PseudoDevice:
         self.settings = settings
         self.on_fenced = on_fenced
         self.underpaths = [
-            Underpath(index, transport) for index, transport in enumerate(transports)
+            self._make_underpath(index, transport) for index, transport in enumerate(transports)
         ]
         """Shared with all that speak to the array.  Changed by `add_underpath` and `remove_underpath` alone."""
         self._handles: list[Handle] = []
+        self._closing: dict[Handle, trio.Event] = {}
+        """Handles on their way out, which still hold their grant."""
         self._geometry: Geometry | None = None
         self._is_removed = False
         self._changing = trio.Lock()
         self._log = log.bind(lun=self.name)
         gate = Gate()
         self._same_disk = SameDisk(
-            self.name,
             logical_unit.wwid,
             logical_unit.capacity,
             settings.control_timeout_s,
@@ -93,13 +101,28 @@ class PseudoDevice:
             self._tell_fenced,
             clock,
         )
+        rules, timeout_s = settings.underpaths, settings.control_timeout_s
+        self.checks = Checks(
+            self.name,
+            self.underpaths,
+            rules,
+            timeout_s,
+            self.note_attention,
+            lambda: self.block_size_bytes,
+            self.readmit,
+            {Look.CAPACITY: self._look_at_size},
+        )
+        no_path = NoPath(rules.no_path_timeout_s, rules.no_path_requests, recheck_s=timeout_s)
+        self._outages = Outages(no_path, self.checks.check_all)
         self.data = DataPath(
             self.name,
             self.underpaths,
             gate,
-            RoundRobin(),
+            Selection(rules.selection),
             self._ownership.recovery,
-            settings.io_timeout_s,
+            self._outages,
+            self.checks,
+            settings,
         )
 
     # -- facts
@@ -184,8 +207,10 @@ class PseudoDevice:
             MpioError: something of ours is left at the array; all else is done.
         """
         with trio.CancelScope(shield=True):
+            self.stop_waiting()
             for handle in list(self._handles):
                 await handle.aclose()
+            await self._await_closes()
             async with self._changing:
                 self._is_removed = True
                 left = await self._ownership.withdraw()
@@ -205,9 +230,8 @@ class PseudoDevice:
             MpioError: it leads elsewhere, is here already, or cannot be registered; the transport is closed then.
         """
         async with self._changing:
-            underpath = Underpath(
-                1 + max((one.index for one in self.underpaths), default=-1), transport
-            )
+            index = 1 + max((one.index for one in self.underpaths), default=-1)
+            underpath = self._make_underpath(index, transport)
             try:
                 await self._require_new(underpath)
                 self.underpaths.append(underpath)
@@ -323,6 +347,7 @@ class PseudoDevice:
             OpenRefused: the procedure ended in an error, or another handle of this host excludes this one.
         """
         check_options(options)
+        await self._await_closes()
         async with self._changing:
             if self._is_removed:
                 raise OpenRefused("not served any more", errno.EIO, lun=self.name)
@@ -357,25 +382,38 @@ class PseudoDevice:
 
     async def close(self, handle: Handle) -> None:
         """What `Handle.aclose` does: when it is the last one of its grant, that is given up."""
-        with trio.CancelScope(shield=True):
-            async with self._changing:
-                if handle not in self._handles:
-                    return
-                self._handles.remove(handle)
-                self._log.info("closed", options=str(handle.options), opens=len(self._handles))
-                if not self._is_used(handle.grant) and not handle.grant.is_fenced:
-                    await self._close_last(handle.grant)
-
-    async def _close_last(self, grant: Grant) -> None:
+        if handle not in self._handles:
+            return
+        self._handles.remove(handle)
+        ended = self._closing[handle] = trio.Event()
+        self._log.info("closed", options=str(handle.options), opens=len(self._handles))
         try:
-            await self.data.flush(grant)
-        except MpioError as error:
-            self._log.error("flush at the last close failed", cause=str(error))
-        if not grant.is_fenced:
-            await self._ownership.give_up(grant)
+            with trio.CancelScope(shield=True):
+                await self._close(handle)
+        finally:
+            del self._closing[handle]
+            ended.set()
+
+    async def _close(self, handle: Handle) -> None:
+        """Flushing comes before the lock: it may wait for an underpath, which needs the lock to come back."""
+        grant = handle.grant
+        if not grant.is_fenced and not any(one.grant is grant for one in self._handles):
+            try:
+                await self.data.flush(grant)
+            except MpioError as error:
+                self._log.error("flush at the last close failed", cause=str(error))
+        async with self._changing:
+            others = (one for one in (*self._handles, *self._closing) if one is not handle)
+            if not grant.is_fenced and not any(one.grant is grant for one in others):
+                await self._ownership.give_up(grant)
+
+    async def _await_closes(self) -> None:
+        """Closes that have begun come before what is to begin now."""
+        for ended in list(self._closing.values()):
+            await ended.wait()
 
     def _is_used(self, grant: Grant) -> bool:
-        return any(one.grant is grant for one in self._handles)
+        return any(one.grant is grant for one in (*self._handles, *self._closing))
 
     def _standing_opens(self) -> list[OpenOption]:
         return [one.options for one in self._handles if not one.grant.is_fenced]
@@ -386,7 +424,37 @@ class PseudoDevice:
 
     # -- helpers
 
+    def stop_waiting(self) -> None:
+        """The device is about to go: requests that wait for an underpath fail at once, now and later."""
+        self._outages.stop()
+
+    def _make_underpath(self, index: int, transport: Transport) -> Underpath:
+        """The first checks of many devices are spread, so that they do not fall together."""
+        rules, now_s = self.settings.underpaths.health, trio.current_time()
+        share = zlib.crc32(f"{self.logical_unit.wwid} {index}".encode()) / 2**32
+        health = UnderpathHealth(rules, now_s, now_s + rules.check_min_s * share)
+        return Underpath(index, transport, health, self._note_change, self._note_look)
+
+    def _note_look(self, _underpath: Underpath, look: Look) -> None:
+        self.checks.want(look)
+
+    def _note_change(self, underpath: Underpath, change: Change) -> None:
+        """The one record of a change of state; and who waits for an underpath may have one now."""
+        before, after = change.before, change.after
+        is_lost = before.state in IN_SERVICE and after.state not in IN_SERVICE
+        is_worse = is_lost or after.is_marginal > before.is_marginal
+        is_worse |= after.state is UnderpathState.REMOVED
+        tell = self._log.warning if is_worse else self._log.info
+        event = f"underpath {after.state.value}"
+        if after.state is before.state:
+            event = "underpath marginal" if after.is_marginal else "underpath not marginal"
+        tell(event, underpath=underpath.name, before=before.state.value, cause=change.cause)
+        self.checks.ring()
+        if underpath.service(trio.current_time()) is not Service.NONE:
+            self._outages.ring()
+
     def _tell_fenced(self) -> None:
+        self._outages.ring()
         self.on_fenced()  # looked up now: who serves the device sets it later
 
     async def _learn_geometry(self) -> None:

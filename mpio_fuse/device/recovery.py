@@ -36,7 +36,7 @@ from mpio_fuse.device.gate import Gate
 from mpio_fuse.device.grant import Grant
 from mpio_fuse.device.registrar import Registrar, ReserveState
 from mpio_fuse.device.same_disk import SameDisk
-from mpio_fuse.device.underpath import Underpath, UnderpathState
+from mpio_fuse.device.underpath import Underpath
 from mpio_fuse.errors import MpioError, NoUsableUnderpath
 from mpio_fuse.scsi.verdict import Verdict
 
@@ -215,7 +215,7 @@ class DeviceRecovery:
 
     async def _readmit_others(self, grant: Grant, keeper: Underpath) -> None:
         for other in self._underpaths:
-            if other is not keeper and other.state is UnderpathState.UP:
+            if other is not keeper and other.is_in_service:
                 await self.readmit_gated(grant, other)
 
     async def _bar_by_reset(self, grant: Grant) -> None:
@@ -255,7 +255,7 @@ class DeviceRecovery:
         self, keeper: Underpath, leaving: Underpath, grant: Grant | None
     ) -> None:
         for other in self._underpaths:
-            if other in (keeper, leaving) or other.state is not UnderpathState.UP:
+            if other in (keeper, leaving) or not other.is_in_service:
                 continue
             if grant is not None:
                 await self.readmit_gated(grant, other)
@@ -271,7 +271,7 @@ class DeviceRecovery:
             return False
         async with trio.open_nursery() as nursery:
             for underpath in self._underpaths:
-                if underpath.registered and underpath.state is UnderpathState.UP:
+                if underpath.registered and underpath.is_in_service:
                     nursery.start_soon(self._meet_own_reset, underpath)
         return True
 

@@ -109,7 +109,7 @@ class Registrar:
         if underpath.state is UnderpathState.REMOVED or underpath.has_another_size:
             return False
         if underpath.in_flight or underpath.transport.stranded:
-            self._fail(underpath, "an old command is still under way here; not registered")
+            underpath.refused("an old command is still under way here; not registered")
             return False
         command = (
             pr_out.register_and_ignore_existing_key(self.key, aptpl=self._aptpl)
@@ -120,12 +120,9 @@ class Registrar:
         completion = await self._issue(underpath, command)
         if completion.is_good or await self._is_made_all_the_same(underpath, completion):
             underpath.registered = True
-            underpath.state = UnderpathState.UP
-            underpath.last_failure = ""
+            underpath.admitted()
         else:
-            # A conflict says that another key is registered here: no fault of the underpath.
-            is_fault = completion.status != Status.RESERVATION_CONFLICT
-            self._fail(underpath, f"{command.name}: {describe(completion)}", is_fault=is_fault)
+            self._fail(underpath, command.name, completion)
         return underpath.registered
 
     async def _is_made_all_the_same(self, underpath: Underpath, completion: Completion) -> bool:
@@ -154,7 +151,7 @@ class Registrar:
         )
         underpath.registered = completion.is_good or _is_not_ready(completion)
         if is_answer_lost(completion):
-            self._fail(underpath, f"REGISTER: {describe(completion)}")
+            self._fail(underpath, "REGISTER", completion)
         return underpath.registered
 
     async def register_all(self) -> Outcome:
@@ -210,7 +207,7 @@ class Registrar:
         Those of underpaths that cannot speak any more are preempted by the last one that can, unless
         the key is known to be another host's as well.
         """
-        speaking = [one for one in self._registered() if one.state is UnderpathState.UP]
+        speaking = [one for one in self._registered() if one.is_in_service]
         speaking = speaking or list(self._registered())
         speaking.sort(key=lambda one: one is self.reserved)
         silent = len(self.underpaths) - len(speaking)
@@ -273,7 +270,7 @@ class Registrar:
             if not completion.is_good and not is_answer_lost(completion):
                 return Outcome.REFUSED
             if not completion.is_good:
-                self._fail(underpath, f"{command.name}: {describe(completion)}")
+                self._fail(underpath, command.name, completion)
             state = await self.read_state()
             if state.is_held_by(self.key):
                 self.reserved = underpath
@@ -308,7 +305,7 @@ class Registrar:
             command = pr_out.release(self.key, TYPE)
             completion = await self._issue(underpath, command)
             if is_answer_lost(completion):
-                self._fail(underpath, f"{command.name}: {describe(completion)}")
+                self._fail(underpath, command.name, completion)
             state = await self.read_state()
         else:
             state = await self._release_from_the_dead(state)
@@ -377,7 +374,7 @@ class Registrar:
             completion = await self._issue(underpath, command, PREEMPT_TIMEOUT_S)
         self._log.info(command.name.lower(), underpath=underpath.name, answer=describe(completion))
         if is_answer_lost(completion):
-            self._fail(underpath, f"{command.name}: {describe(completion)}")
+            self._fail(underpath, command.name, completion)
         return completion
 
     # -- the logical unit's commands, everybody's
@@ -415,7 +412,7 @@ class Registrar:
                 return None
             reservation = pr_in.decode_reservation(received(command, completion))
         except DecodeError as error:
-            self._fail(underpath, str(error))
+            underpath.refused(error.what)
             return None
         return ReserveState(keys.keys, reservation)
 
@@ -445,20 +442,30 @@ class Registrar:
         return (one for one in self.underpaths if one.registered)
 
     def _by_health(self) -> list[Underpath]:
-        """Those that can be asked, the most promising first."""
-        there = [one for one in self.underpaths if one.state is not UnderpathState.REMOVED]
+        """Those that can be asked, the most promising first; never one that may be another disk."""
+        there = [
+            one
+            for one in self.underpaths
+            if one.state is not UnderpathState.REMOVED and not one.has_another_size
+        ]
         return sorted(
             there,
-            key=lambda one: (not one.is_idle, not one.is_usable, not one.registered, one.index),
+            key=lambda one: (
+                not one.is_usable,
+                one.transport.stranded > 0,
+                not one.registered,
+                one.index,
+            ),
         )
 
-    def _fail(self, underpath: Underpath, cause: str, *, is_fault: bool = True) -> None:
+    def _fail(self, underpath: Underpath, what: str, completion: Completion) -> None:
+        """Not registered, as far as is known.  What the array refuses is no fault of the link."""
         underpath.registered = False
-        underpath.last_failure = cause
-        underpath.counters.failures += is_fault
-        if underpath.state is not UnderpathState.REMOVED:
-            underpath.state = UnderpathState.DOWN
-        self._log.info("underpath down", underpath=underpath.name, cause=cause)
+        cause = f"{what}: {describe(completion)}"
+        if is_answer_lost(completion) or judge(completion).blames_underpath:
+            underpath.failed(cause)
+        else:
+            underpath.refused(cause)
 
 
 def _is_not_ready(completion: Completion) -> bool:

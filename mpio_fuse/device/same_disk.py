@@ -5,15 +5,11 @@ reservation key on all its disks: without this, one disk's registrations would b
 an identity, so a disk of another size is another disk too, until the size of all underpaths has changed.
 """
 
-import structlog
-
 from mpio_fuse.device.control import OnAttention
 from mpio_fuse.device.probe import Prober
-from mpio_fuse.device.underpath import Underpath, UnderpathState
+from mpio_fuse.device.underpath import Underpath
 from mpio_fuse.scsi.capacity import Capacity
 from mpio_fuse.scsi.identity import Wwid
-
-log = structlog.get_logger(__name__)
 
 
 class SameDisk:
@@ -24,7 +20,6 @@ class SameDisk:
 
     def __init__(
         self,
-        lun: str,
         wwid: Wwid,
         capacity: Capacity | None,
         timeout_s: float,
@@ -34,18 +29,16 @@ class SameDisk:
         self._wwid = wwid
         self._timeout_s = timeout_s
         self._on_attention = on_attention
-        self._log = log.bind(lun=lun)
 
     async def check(self, underpath: Underpath) -> bool:
         """Whether this is our disk: by its identity, and by its size where that can be read now."""
         answer = await self._prober(underpath).leads_to(self._wwid)
         if answer is None:
             underpath.registered = False
-            underpath.state = UnderpathState.DOWN
-            underpath.last_failure = "does not answer INQUIRY"
+            underpath.failed("does not answer INQUIRY")
             return False
         if not answer:
-            self._remove(underpath, f"this node does not lead to {self._wwid} any more")
+            underpath.removed(f"this node does not lead to {self._wwid} any more")
             return False
         return await self.has_our_size(underpath)
 
@@ -62,20 +55,10 @@ class SameDisk:
             return True
         size = f"{told.blocks} blocks of {told.block_size_bytes} bytes"
         if told.block_size_bytes != known.block_size_bytes:
-            self._remove(underpath, f"this node leads to another disk, of {size}")
+            underpath.removed(f"this node leads to another disk, of {size}")
             return False
-        underpath.registered = False
-        underpath.state = UnderpathState.DOWN
-        underpath.last_failure = f"tells {size}, and the device has {known.blocks}"
-        self._log.warning("underpath down", underpath=underpath.name, cause=underpath.last_failure)
+        underpath.refused(f"tells {size}, and the device has {known.blocks}")
         return False
-
-    def _remove(self, underpath: Underpath, cause: str) -> None:
-        underpath.registered = False
-        underpath.last_failure = cause
-        if underpath.state is not UnderpathState.REMOVED:
-            underpath.state = UnderpathState.REMOVED
-            self._log.warning("underpath removed", underpath=underpath.name, cause=cause)
 
     def _prober(self, underpath: Underpath) -> Prober:
         return Prober(underpath, self._timeout_s, self._on_attention)

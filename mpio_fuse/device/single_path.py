@@ -375,8 +375,7 @@ class SinglePath:
         if not completion.is_good and completion.status != Status.RESERVATION_CONFLICT:
             return False
         underpath.suspicion = None  # told before anything of this open was sent
-        underpath.state = UnderpathState.UP
-        underpath.last_failure = ""
+        underpath.admitted()
         return True
 
     async def _reserve(self) -> bool:

@@ -1,10 +1,16 @@
 """One underpath: a nexus to the logical unit, its transport, and what we know of it."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import attrs
+import trio
 
-from mpio_fuse.device.condition.state import UnderpathState
+from mpio_fuse.device.condition.rules import HealthRules
+from mpio_fuse.device.condition.state import IN_SERVICE, Change, Service, UnderpathState
+from mpio_fuse.device.condition.underpath_health import UnderpathHealth
+from mpio_fuse.device.reaction import Look
+from mpio_fuse.device.selection.access import Access, preference
+from mpio_fuse.device.selection.throughput import Throughput
 from mpio_fuse.scsi.verdict import Verdict
 from mpio_fuse.transport.contract import Transport
 
@@ -29,28 +35,44 @@ class Suspicion:
     verdict: Verdict
 
 
+def tell_nobody(_underpath: "Underpath", _news: object) -> None:
+    """For underpaths that no device has."""
+
+
+def _new_health() -> UnderpathHealth:
+    return UnderpathHealth(HealthRules(), 0.0)
+
+
 @attrs.define(eq=False)
 class Underpath:
-    """One underpath's state.  Changed by the registrar, the data path and what recovers them, synchronously.
+    """One underpath's state.  Changed by the registrar, the data path, checks and what recovers, synchronously.
 
     ``index`` is its place in the device: what the patent's ``reserved`` field holds.  ``epoch`` rises whenever
     every command sent here before is known to be dead at the array.  ``has_lost_write``: of a write of this epoch
     nobody knows whether it is over, so nothing may be written anywhere before a barrier.  ``suspicion``: what a
     completion told that somebody must look into before data goes here again.  ``has_another_size``: than the device, so
-    that it may be another disk, and is not registered.
+    that it may be another disk, and is not registered.  ``access``: what the array says of its target port (ALUA).
+
+    Its state is its health's, and changes only by what `admitted` and the methods after it say.  ``on_change`` is told
+    of each change, ``on_look`` of what a completion said that must be found out but keeps no data waiting.
     """
 
     index: int
     transport: Transport
-    state: UnderpathState = UnderpathState.UNCHECKED
+    health: UnderpathHealth = attrs.Factory(_new_health)
+    on_change: Callable[["Underpath", Change], None] = tell_nobody
+    on_look: Callable[["Underpath", Look], None] = tell_nobody
     registered: bool = False
     in_flight: int = 0
+    in_flight_bytes: int = 0
     epoch: int = 0
     has_lost_write: bool = False
     suspicion: Suspicion | None = None
     has_another_size: bool = False
+    access: Access | None = None
     last_failure: str = ""
     counters: Counters = attrs.Factory(Counters)
+    throughput: Throughput = attrs.Factory(Throughput)
 
     @property
     def name(self) -> str:
@@ -58,14 +80,82 @@ class Underpath:
         return self.transport.name
 
     @property
+    def state(self) -> UnderpathState:
+        """As multipath names it."""
+        return self.health.state
+
+    @property
     def is_idle(self) -> bool:
         """Whether the transport has given every command back."""
         return not self.in_flight and not self.transport.stranded
 
     @property
+    def is_in_service(self) -> bool:
+        """Whether commands get through, as far as is known; it may be held down, and carry data only at need."""
+        return self.health.state in IN_SERVICE
+
+    @property
     def is_usable(self) -> bool:
         """Whether data commands may be sent here: never before the registration is known good."""
-        return self.registered and self.state is UnderpathState.UP and self.suspicion is None
+        return self.registered and self.suspicion is None and self.is_in_service
+
+    @property
+    def may_carry(self) -> bool:
+        """Whether its target port serves data, as far as the array has said."""
+        return preference(self.access) is not None
+
+    # -- what selection asks
+
+    def service(self, now_s: float) -> Service:
+        """How far it is in service now."""
+        return self.health.service(now_s)
+
+    def bytes_per_s(self, now_s: float) -> float | None:
+        """How much data it has carried lately in the time it was busy."""
+        return self.throughput.bytes_per_s(now_s)
+
+    # -- what happens to it
+
+    def admitted(self) -> None:
+        """It is registered, and the logical unit is ours to use."""
+        self.last_failure = ""
+        self.note(self.health.admitted(trio.current_time()))
+
+    def failed(self, cause: str, incarnation: int | None = None) -> None:
+        """A command that was sent in that incarnation, this one unless told, failed for the underpath's sake."""
+        self.last_failure = cause
+        self.counters.failures += 1
+        if incarnation is None:
+            incarnation = self.health.incarnation
+        self.note(self.health.io_failed(incarnation, trio.current_time(), cause))
+
+    def refused(self, cause: str) -> None:
+        """It could not be registered, or may not be used: no fault of the link."""
+        self.registered = False
+        self.last_failure = cause
+        self.note(self.health.refused(trio.current_time(), cause))
+
+    def removed(self, cause: str) -> None:
+        """Its node is gone, or leads elsewhere: for good."""
+        self.registered = False
+        self.last_failure = cause
+        self.note(self.health.removed(trio.current_time(), cause))
+
+    def stands_by(self, cause: str, incarnation: int | None = None) -> None:
+        """Its port serves no data now."""
+        if incarnation is None:
+            incarnation = self.health.incarnation
+        self.note(self.health.io_standby(incarnation, trio.current_time(), cause))
+
+    def note(self, change: Change | None) -> None:
+        """Tell of a change of health, if it is one."""
+        if change is not None:
+            self.on_change(self, change)
+
+    def want(self, look: Look) -> None:
+        """Have something found out, soon."""
+        if look is not Look.NOTHING:
+            self.on_look(self, look)
 
 
 def failures_of(underpaths: Iterable[Underpath]) -> str:

@@ -132,6 +132,7 @@ async def test_an_unknown_node_is_one_line() -> None:
         await served.nodes.remove("/dev/sg9")
 
 
+@pytest.mark.expects_log("underpath removed")
 async def test_a_node_that_io_found_gone_is_taken_out() -> None:
     one = disk("1")
     served = await _serve(one, one)

@@ -12,9 +12,9 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from mpio_fuse.device.health import watch
 from mpio_fuse.device.registrar import TYPE
 from mpio_fuse.device.underpath import UnderpathState
+from mpio_fuse.device.watch import watch
 from mpio_fuse.errors import Fenced, MpioError, OpenRefused
 from mpio_fuse.reserve.fig07_decision import OpenOption
 from mpio_fuse.scsi import pr_out
@@ -310,6 +310,7 @@ async def test_a_reservation_of_a_dead_underpath_is_released_and_the_others_stay
     assert world.keys == [KEYS["a"]] * 2
 
 
+@pytest.mark.expects_log("underpath down")
 async def test_one_release_is_enough_when_the_holder_is_known() -> None:
     world = World()
     host = await world.host("a", underpaths=3)
@@ -322,6 +323,7 @@ async def test_one_release_is_enough_when_the_holder_is_known() -> None:
     assert [one for one in world.sent(host) if "RELEASE" in one] == ["a2 RELEASE"]
 
 
+@pytest.mark.expects_log("underpath down")
 async def test_a_registration_that_fails_once_is_tried_once_more() -> None:
     world = World()
     host = await world.host("a")

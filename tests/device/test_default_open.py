@@ -160,6 +160,7 @@ async def test_after_a_crash_our_own_reservation_is_found_kept_and_released_by_t
 
 
 @pytest.mark.hazard(12)
+@pytest.mark.expects_log("underpath down")
 async def test_a_release_is_tried_on_each_nexus_when_nobody_remembers_which_one_holds() -> None:
     """RELEASE by another registrant is GOOD and does nothing."""
     world = World()
@@ -206,6 +207,7 @@ async def test_tgt_runs_the_same_story() -> None:
     await handle.aclose()
 
 
+@pytest.mark.expects_log("underpath down")
 async def test_one_dead_underpath_does_not_keep_the_disk_from_opening() -> None:
     world = World()
     host = await world.host("a")
@@ -277,6 +279,7 @@ async def test_a_key_that_another_host_takes_into_use_later_is_refused_at_the_op
 
 
 @pytest.mark.hazard(31)
+@pytest.mark.expects_log("underpath down")
 async def test_with_every_underpath_dead_the_open_is_eio_and_says_why() -> None:
     world = World()
     host = await world.host("a")

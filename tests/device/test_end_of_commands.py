@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+from collections.abc import Callable
 
 import pytest
 import trio
@@ -43,10 +44,12 @@ async def _with_a_write_under_way(
 @pytest.mark.hazard(1, 9, 20)
 @WITHOUT_ABORT
 async def test_a_forced_open_resets_the_unit_where_preempt_cannot_abort(
-    quirks: Quirks, autojump_clock: MockClock
+    quirks: Quirks, autojump_clock: MockClock, announce_log: Callable[[str], None]
 ) -> None:
     """PREEMPT leaves what the victim has under way, which would land under the new owner's reservation."""
     world = World(LogicalUnitModel(quirks))
+    if quirks is VMWARE_RDM:
+        announce_log("underpath down .* underpath=a")  # nobody tells the victim
     async with trio.open_nursery() as nursery:
         a, b = await _with_a_write_under_way(world, autojump_clock, nursery)
         new = await b.device.open(FORCED)
@@ -61,6 +64,7 @@ async def test_a_forced_open_resets_the_unit_where_preempt_cannot_abort(
 
 
 @pytest.mark.hazard(20)
+@pytest.mark.expects_log("underpath down")
 async def test_a_forced_open_is_refused_until_the_unit_could_be_reset(
     autojump_clock: MockClock,
 ) -> None:
@@ -81,6 +85,7 @@ async def test_a_forced_open_is_refused_until_the_unit_could_be_reset(
     assert writes_by(world, a) == []
 
 
+@pytest.mark.expects_log("underpath down")
 async def test_a_preempt_and_abort_whose_answer_was_lost_is_followed_by_a_reset(
     autojump_clock: MockClock,
 ) -> None:

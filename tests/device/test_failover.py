@@ -6,8 +6,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from mpio_fuse.device.health import watch
 from mpio_fuse.device.underpath import UnderpathState
+from mpio_fuse.device.watch import watch
 from mpio_fuse.errors import MpioError, NoUsableUnderpath
 from mpio_fuse.scsi.command import Command, HostStatus
 from mpio_fuse.scsi.opcodes import OpCode

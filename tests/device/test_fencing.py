@@ -6,8 +6,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from mpio_fuse.device.health import watch
 from mpio_fuse.device.registrar import TYPE
+from mpio_fuse.device.watch import watch
 from mpio_fuse.errors import Fenced, OpenRefused
 from mpio_fuse.reserve.fig07_decision import OpenOption
 from mpio_fuse.scsi import pr_out
@@ -195,6 +195,7 @@ async def test_a_unit_attention_that_a_control_command_met_is_not_forgotten() ->
 
 
 @pytest.mark.hazard(15)
+@pytest.mark.expects_log("underpath down")
 async def test_a_preempt_whose_answer_was_lost_is_looked_at_not_repeated() -> None:
     """Repeated it would conflict, because it worked."""
     world = World()

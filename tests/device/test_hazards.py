@@ -8,9 +8,9 @@ from trio.testing import MockClock
 
 from mpio_fuse.device.control import issue
 from mpio_fuse.device.handle import Handle
-from mpio_fuse.device.health import watch
 from mpio_fuse.device.registrar import TYPE
 from mpio_fuse.device.underpath import Suspicion, Underpath, UnderpathState
+from mpio_fuse.device.watch import watch
 from mpio_fuse.errors import Fenced, NoUsableUnderpath, OpenRefused
 from mpio_fuse.reserve.fig07_decision import OpenOption
 from mpio_fuse.reserve.procedure import Outcome
@@ -53,9 +53,9 @@ def test_an_underpath_is_usable_only_when_nothing_speaks_against_it(
     *, registered: bool, state: UnderpathState, verdict: Verdict | None
 ) -> None:
     underpath = Underpath(0, SimulatedTransport(LogicalUnitModel(), Nexus("iqn.host-a", 1)))
-    underpath.registered, underpath.state = True, UnderpathState.UP
+    underpath.registered, underpath.health.state = True, UnderpathState.UP
     assert underpath.is_usable
-    underpath.registered, underpath.state = registered, state
+    underpath.registered, underpath.health.state = registered, state
     underpath.suspicion = verdict and Suspicion(verdict)
     assert not underpath.is_usable
 
@@ -100,6 +100,7 @@ async def test_a_returning_underpath_registers_before_it_carries_data(
 
 @pytest.mark.hazard(31)
 @pytest.mark.parametrize("option", [OpenOption.DEFAULT, OpenOption.NO_RESERVE], ids=str)
+@pytest.mark.expects_log("underpath down")
 async def test_an_open_that_registers_nowhere_is_no_success(option: OpenOption) -> None:
     """The array can be read, and refuses to register anybody any more."""
     world = World()
@@ -212,11 +213,12 @@ async def test_the_only_notice_of_a_preemption_outlives_a_look_that_fails() -> N
     host = await world.host("a", underpaths=1)
     handle = await host.device.open()
     taken_and_given_back(world)
-    host.links[0].lose_commands(
+    lost = host.links[0].lose_commands(
         1, lambda one: one.cdb[0] == OpCode.PERSISTENT_RESERVE_IN, after_s=0
     )
-    with pytest.raises(NoUsableUnderpath, match="no underpath answers PERSISTENT RESERVE IN"):
-        await handle.write(0, stamp("no"))
+    with pytest.raises(NoUsableUnderpath):
+        await host.device.look()
+    assert lost.count == 0
     with pytest.raises(Fenced):
         await handle.write(0, stamp("no"))
     assert not world.model.medium.writes
@@ -301,6 +303,7 @@ async def test_more_keys_than_were_asked_for_are_asked_for_again() -> None:
 
 @pytest.mark.hazard(27)
 @pytest.mark.parametrize("claimed_bytes", [0xFFFF_FFF8, 1 << 20, 0x7FFF_FFF8])
+@pytest.mark.expects_log("underpath down")
 async def test_a_list_of_keys_that_never_ends_is_refused(claimed_bytes: int) -> None:
     world = World()
     host = await world.host("a")

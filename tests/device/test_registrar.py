@@ -7,6 +7,7 @@ from tests.device.world import KEYS, World, ownership_of
 
 
 @pytest.mark.hazard(15)
+@pytest.mark.expects_log("underpath down")
 async def test_a_lost_preempt_of_our_own_key_is_not_believed() -> None:
     """The reservation is ours before and after, so only an answer can tell that old commands are dead."""
     world = World()
@@ -21,6 +22,7 @@ async def test_a_lost_preempt_of_our_own_key_is_not_believed() -> None:
     assert world.holder == KEYS["a"]
 
 
+@pytest.mark.expects_log("underpath down")
 async def test_an_underpath_that_loses_a_release_is_not_asked_to_take_over() -> None:
     world = World()
     host = await world.host("a")

@@ -83,6 +83,7 @@ async def test_release_gives_up_what_was_retained() -> None:
     assert host.device.snapshot().retention is None
 
 
+@pytest.mark.expects_log("underpath down")
 async def test_release_after_a_restart_finds_the_nexus_that_holds() -> None:
     world = World()
     host = await world.host("a")
@@ -94,6 +95,7 @@ async def test_release_after_a_restart_finds_the_nexus_that_holds() -> None:
     assert world.holder is None
 
 
+@pytest.mark.expects_log("underpath down")
 async def test_release_of_what_a_dead_underpath_holds() -> None:
     world = World()
     host = await world.host("a")

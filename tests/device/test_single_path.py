@@ -7,8 +7,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from mpio_fuse.device.health import watch
 from mpio_fuse.device.underpath import UnderpathState
+from mpio_fuse.device.watch import watch
 from mpio_fuse.errors import Fenced, MpioError, NoUsableUnderpath, OpenRefused
 from mpio_fuse.reserve.explain import explain
 from mpio_fuse.reserve.fig07_decision import OpenOption
@@ -144,6 +144,7 @@ async def test_a_carrier_that_failed_and_came_back_fences(autojump_clock: MockCl
     await new.write(0, stamp("afresh"))
 
 
+@pytest.mark.expects_log("underpath down")
 async def test_nothing_open_and_the_carrier_dead_another_underpath_carries() -> None:
     world = _world()
     host = await world.host("a")
@@ -154,6 +155,7 @@ async def test_nothing_open_and_the_carrier_dead_another_underpath_carries() -> 
     assert [one.registered for one in host.device.underpaths] == [False, True]
 
 
+@pytest.mark.expects_log("underpath down")
 async def test_no_underpath_is_one_line() -> None:
     world = _world()
     host = await world.host("a")

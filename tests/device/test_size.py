@@ -4,8 +4,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from mpio_fuse.device.health import watch
 from mpio_fuse.device.underpath import UnderpathState
+from mpio_fuse.device.watch import watch
 from mpio_fuse.errors import MpioError
 from mpio_fuse.target.logical_unit import LogicalUnitModel
 from mpio_fuse.target.quirks import LIO

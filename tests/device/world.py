@@ -6,6 +6,7 @@ from mpio_fuse.device.persistent_ownership import PersistentOwnership
 from mpio_fuse.device.probe import probe
 from mpio_fuse.device.pseudo_device import PseudoDevice
 from mpio_fuse.device.settings import Settings
+from mpio_fuse.device.underpath_rules import UnderpathRules
 from mpio_fuse.scsi import pr_in
 from mpio_fuse.scsi.opcodes import OpCode, PrIn, PrOut
 from mpio_fuse.scsi.reservation_key import ReservationKey
@@ -54,7 +55,11 @@ class World:
     async def host(
         self, name: str, underpaths: int = 2, is_down: tuple[int, ...] = (), **settings: object
     ) -> Host:
-        """A host that has found the disk and registered; ``is_down``: ports it cannot reach."""
+        """A host that has found the disk and registered; ``is_down``: ports it cannot reach.
+
+        Unless told otherwise, nothing waits for an underpath.
+        """
+        settings.setdefault("underpaths", UnderpathRules(no_path_timeout_s=0))
         transports = [
             SimulatedTransport(self.model, Nexus(f"iqn.host-{name}", port), name=f"{name}{port}")
             for port in range(1, underpaths + 1)

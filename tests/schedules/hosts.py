@@ -13,9 +13,9 @@ import attrs
 import trio
 
 from mpio_fuse.device.handle import Handle
-from mpio_fuse.device.health import watch
 from mpio_fuse.device.pseudo_device import PseudoDevice
 from mpio_fuse.device.settings import Settings
+from mpio_fuse.device.watch import watch
 from mpio_fuse.errors import MpioError
 from mpio_fuse.scsi.command import Command, Completion, Status
 from mpio_fuse.scsi.opcodes import OpCode, PrOut

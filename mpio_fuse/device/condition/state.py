@@ -27,6 +27,10 @@ class UnderpathState(enum.Enum):
     """Set when the node went away or turned out to be another disk; never left again."""
 
 
+IN_SERVICE = frozenset((UnderpathState.UP, UnderpathState.DELAYED))
+"""Registered, and commands get through."""
+
+
 class Service(enum.IntEnum):
     """How far an underpath carries data; a greater one is preferred always."""
 

@@ -23,11 +23,9 @@ from mpio_fuse.device.condition.check import Check
 from mpio_fuse.device.condition.check_schedule import CheckSchedule
 from mpio_fuse.device.condition.marginal import Flapping
 from mpio_fuse.device.condition.rules import HealthRules
-from mpio_fuse.device.condition.state import Change, Condition, Service, UnderpathState
+from mpio_fuse.device.condition.state import IN_SERVICE, Change, Condition, Service, UnderpathState
 
 NEVER_S = float("inf")
-
-_IN_SERVICE = frozenset((UnderpathState.UP, UnderpathState.DELAYED))
 
 
 class UnderpathHealth:
@@ -59,7 +57,7 @@ class UnderpathHealth:
 
     def service(self, now_s: float) -> Service:
         """How far it is in service now; right also when `advance` is late."""
-        if self.state not in _IN_SERVICE:
+        if self.state not in IN_SERVICE:
             return Service.NONE
         is_delayed = self.state is UnderpathState.DELAYED and now_s < self._delayed_until_s
         if is_delayed or self._flapping.is_marginal(now_s):
@@ -71,7 +69,7 @@ class UnderpathHealth:
         """When to check next; I/O that passes is a check too, and puts it off."""
         if self.state is UnderpathState.REMOVED or self.is_held_out:
             return NEVER_S
-        if self.state in _IN_SERVICE:
+        if self.state in IN_SERVICE:
             return max(self._schedule.next_s, self._io_passed_s + self._schedule.interval_s)
         return self._schedule.next_s
 
@@ -114,14 +112,18 @@ class UnderpathHealth:
         return None
 
     def _check_passed(self, now_s: float) -> None:
-        if self.state in _IN_SERVICE:
+        if self.state in IN_SERVICE:
             self._schedule.found_nothing_new(now_s)
             return
         self.awaits_admission = True
         self._schedule.found_change(now_s)
 
+    def has_passed_io(self, since_s: float) -> bool:
+        """Whether a data command was answered since then."""
+        return self._io_passed_s >= since_s
+
     def _has_io_since(self, started_s: float) -> bool:
-        return self.state in _IN_SERVICE and self._io_passed_s >= started_s
+        return self.state in IN_SERVICE and self.has_passed_io(started_s)
 
     def io_passed(self, now_s: float) -> None:
         """A data command was answered by the logical unit, in whatever way.  Cheap: called for each."""
@@ -144,7 +146,7 @@ class UnderpathHealth:
     def admitted(self, now_s: float) -> Change | None:
         """It is registered, and the device is ours."""
         self.awaits_admission = False
-        if self.state in {*_IN_SERVICE, UnderpathState.REMOVED} or self.is_held_out:
+        if self.state in {*IN_SERVICE, UnderpathState.REMOVED} or self.is_held_out:
             return None
         self.incarnation += 1
         self._schedule.found_change(now_s)
@@ -202,7 +204,7 @@ class UnderpathHealth:
             return None
         self.awaits_admission = False
         self._schedule.found_change(now_s)
-        if self.state in _IN_SERVICE:
+        if self.state in IN_SERVICE:
             self._flapping.failed(now_s)
         # One that never worked has not come back when it works.
         self._owes_hold_down |= self.incarnation > 0
