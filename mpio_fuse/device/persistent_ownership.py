@@ -383,6 +383,8 @@ class PersistentOwnership:
 
         A write that is still out, even behind the barrier, could land once nobody holds the reservation.
         """
+        if self._owes_release and not await self._may_hold():
+            self._owes_release = False
         retain = self._retention is not None
         if self._owes_release and not all(_is_quiet(one) for one in self._underpaths):
             self._log.warning("release postponed", cause="old writes are still out")
@@ -414,6 +416,13 @@ class PersistentOwnership:
         async with self._gate.closed(self._settings.control_timeout_s):
             answers = [await self.registrar.confirm(one) for one in underpaths]
         return bool(answers) and all(answers)
+
+    async def _may_hold(self) -> bool:
+        """Whether the reservation is ours, or nobody can tell."""
+        try:
+            return (await self.registrar.read_state()).is_held_by(self._settings.key)
+        except NoUsableUnderpath:
+            return True
 
     async def _register_to_release(self) -> None:
         """Nobody can release without a registration; a session that began anew may have none."""
@@ -534,6 +543,7 @@ class PersistentOwnership:
         self._stays_out = True
         if self._grant is grant:
             self._grant = None
+            self._owes_release = False
             self._retention = None
             self.registrar.reserved = None
         reservation = reservation_snapshot(state, self._settings.key)

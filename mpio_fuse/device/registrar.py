@@ -402,6 +402,16 @@ class Registrar:
         await self._issue(underpath, test_unit_ready())
 
     async def _read_state_on(self, underpath: Underpath) -> ReserveState | None:
+        """What the array says there; None when it says nothing, or the disk may have been another one meanwhile."""
+        before = underpath.suspicion
+        state = await self._read_both_on(underpath)
+        told = underpath.suspicion
+        is_doubted = told is not before and told and told.verdict is Verdict.RECHECK_IDENTITY
+        if is_doubted and not await self._same_disk.check(underpath):
+            return None
+        return None if underpath.state is UnderpathState.REMOVED else state
+
+    async def _read_both_on(self, underpath: Underpath) -> ReserveState | None:
         try:
             keys = await self._read_keys(underpath)
             if keys is None:
