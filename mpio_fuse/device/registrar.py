@@ -34,7 +34,7 @@ import trio
 from mpio_fuse.device.control import OnAttention, issue
 from mpio_fuse.device.same_disk import SameDisk
 from mpio_fuse.device.settings import Settings
-from mpio_fuse.device.underpath import Underpath, UnderpathState
+from mpio_fuse.device.underpath import Suspicion, Underpath, UnderpathState
 from mpio_fuse.errors import DecodeError, NoUsableUnderpath, TransportError
 from mpio_fuse.reserve.procedure import Outcome
 from mpio_fuse.scsi import pr_in, pr_out
@@ -404,10 +404,11 @@ class Registrar:
     async def _read_state_on(self, underpath: Underpath) -> ReserveState | None:
         """What the array says there; None when it says nothing, or the disk may have been another one meanwhile."""
         before = underpath.suspicion
+        if _is_doubt(before) and not await self._same_disk.check(underpath):
+            return None
         state = await self._read_both_on(underpath)
         told = underpath.suspicion
-        is_doubted = told is not before and told and told.verdict is Verdict.RECHECK_IDENTITY
-        if is_doubted and not await self._same_disk.check(underpath):
+        if told is not before and _is_doubt(told) and not await self._same_disk.check(underpath):
             return None
         return None if underpath.state is UnderpathState.REMOVED else state
 
@@ -481,3 +482,7 @@ class Registrar:
 def _is_not_ready(completion: Completion) -> bool:
     sense = sense_of(completion)
     return sense is not None and sense.code == NOT_READY_THOUGH_DONE
+
+
+def _is_doubt(suspicion: Suspicion | None) -> bool:
+    return suspicion is not None and suspicion.verdict is Verdict.RECHECK_IDENTITY
