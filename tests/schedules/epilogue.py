@@ -5,11 +5,9 @@ import trio
 from mpio_fuse.reserve.fig07_decision import OpenOption
 from tests.schedules.chronicle import Over, Settled
 from tests.schedules.hosts import SimHost
+from tests.schedules.invariants.ending import BOUND_S
 from tests.schedules.stamps import CELLS
 from tests.schedules.world import World
-
-BOUND_S = 200.0
-"""How long a request may take, whatever happens: see `tests.schedules.invariants`."""
 
 POLL_S = 2.0
 SETTLING_S = 16.0

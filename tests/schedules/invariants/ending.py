@@ -14,8 +14,9 @@ from tests.schedules.chronicle import (
 from tests.schedules.invariants.account import Account, Holding, Request, Violation
 from tests.schedules.invariants.owner import TAKES
 
-BOUND_S = 200.0
-"""With an I/O timeout of 2 s, a control timeout of 1 s and at most four underpaths."""
+BOUND_S = 130.0
+"""With an I/O timeout of 2 s, a control timeout of 1 s and at most four underpaths: once the wait for an underpath
+to come back, and once that for a PREEMPT AND ABORT, 60 s each; the rest is little beside them."""
 
 _SETTLES = frozenset((Outcome.OK, Outcome.ERROR, Outcome.FENCED))
 _USES = (Kind.READ, Kind.WRITE, Kind.FLUSH)
