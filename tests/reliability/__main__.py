@@ -33,6 +33,7 @@ def make_parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     parser.add_argument("--system", choices=list(SystemName), default=SystemName.MPIO_FUSE)
     parser.add_argument("--times", type=int, default=1, metavar="N", help="run each so often")
+    parser.add_argument("--quick", action="store_true", help="2 s of each fault: no figures")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all that was measured")
     parser.add_argument("--list", action="store_true", help="tell what there is, and run nothing")
     return parser
@@ -70,7 +71,8 @@ def run_all(
         complaints = outcome.complaints(case.may_see, case.bad_reader_sees)
         for complaint in complaints:
             say(f"    {complaint}")
-        is_well = is_well and not complaints
+        # What another system does is something to know, not a failure.
+        is_well = is_well and (not complaints or system is not SystemName.MPIO_FUSE)
     return outcomes, is_well
 
 
@@ -88,6 +90,8 @@ def main() -> int:
         cases = chosen(options.cases, report)
     except ValueError as error:
         parser.error(str(error))
+    if options.quick:
+        cases = [case.shortened() for case in cases]
     outcomes, is_well = run_all(cases * options.times, SystemName(options.system), report)
     if options.json:
         options.json.write_text(json.dumps([attrs.asdict(one) for one in outcomes], indent=1))

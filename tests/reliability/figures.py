@@ -19,16 +19,20 @@ class Seen:
 
     operations: int
     stall_s: float
-    """The longest time without a success."""
+    """The longest time without a success; where none came any more, until it was told of that."""
     stall_from_s: float
     """When that began, counted from when the fault struck."""
     errors: dict[str, int]
     """How many operations failed, by the error's name."""
+    first_error_s: float | None
+    """When the first of them ended, counted likewise."""
 
 
 def seen(operations: Operations, struck_s: float) -> Seen:
     """Sum up what a thread noted since shortly before the fault struck."""
-    errors = Counter(error for _, _, error in operations if error is not None)
+    failed = [(began_s + took_s, error) for began_s, took_s, error in operations if error]
+    errors = dict(Counter(error for _, error in failed))
+    first_error_s = round(failed[0][0] - struck_s, 3) if failed else None
     stalls = [
         (until_s - from_s, from_s)
         for from_s, until_s in itertools.pairwise(_moments(operations))
@@ -36,14 +40,15 @@ def seen(operations: Operations, struck_s: float) -> Seen:
     ]
     stall_s, from_s = max(stalls, default=(0.0, struck_s))
     stall_from_s = round(from_s - struck_s, 3)
-    return Seen(len(operations), round(stall_s, 3), stall_from_s, dict(errors))
+    return Seen(len(operations), round(stall_s, 3), stall_from_s, errors, first_error_s)
 
 
 def _moments(operations: Operations) -> list[float]:
-    """When it began, when each success ended, and when it ended."""
-    ends = [began_s + took_s for began_s, took_s, error in operations if error is None]
-    began_s, took_s, _ = operations[-1]
-    return [operations[0][0], *ends, began_s + took_s]
+    """When it began, when each success ended, and the end: of the last one, or of the first that failed for good."""
+    ends = [began_s + took_s for began_s, took_s, _ in operations]
+    good = [number for number, (_, _, error) in enumerate(operations) if error is None]
+    last = min(good[-1] + 1 if good else 0, len(operations) - 1)
+    return [operations[0][0], *(ends[number] for number in good), ends[last]]
 
 
 def wrong_at_the_end(report: Mapping[str, Any], blocks: Mapping[str, Sequence[bytes]]) -> list[str]:

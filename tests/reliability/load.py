@@ -47,7 +47,8 @@ class FioReport:
 class Load:
     """Both programs, running."""
 
-    def __init__(self, file: str, *probe_options: str) -> None:
+    def __init__(self, file: str, *probe_options: str, fio_output: Path = FIO_OUTPUT) -> None:
+        self._fio_output = fio_output
         command = [sys.executable, "-m", "tests.reliability.probe", file]
         self._probe = _popen([*command, *probe_options])
         self._said = ""
@@ -56,7 +57,7 @@ class Load:
             assert self._probe.stdout is not None
             if self._probe.stdout.readline() != "ready\n":
                 raise LoadFailed(f"the probe did not start: {self._probe.communicate()[1]}")
-        self._fio = _popen(_fio_command(file))
+        self._fio = _popen(_fio_command(file, fio_output))
 
     def finish(self) -> tuple[dict[str, Any], FioReport]:
         """End both, and give what they noted."""
@@ -67,7 +68,7 @@ class Load:
             said = "".join(self._fio.communicate())
         if not noted:
             raise LoadFailed("the probe died")
-        return noted, _fio_report(said)
+        return noted, _fio_report(said, self._fio_output)
 
     def kill(self) -> None:
         """Whatever they are doing; what waits in the kernel ends when that lets go of it."""
@@ -106,19 +107,19 @@ def _popen(command: list[str]) -> "subprocess.Popen[str]":
     )
 
 
-def _fio_command(file: str) -> list[str]:
-    FIO_OUTPUT.unlink(missing_ok=True)
+def _fio_command(file: str, output: Path) -> list[str]:
+    output.unlink(missing_ok=True)
     return [
         "fio", "--name=load", f"--filename={file}", f"--offset={FIO_OFFSET_BYTES}",
         f"--size={FIO_LENGTH_BYTES}", f"--bs={BLOCK_BYTES}", "--rw=randwrite", "--direct=1",
         "--ioengine=libaio", "--iodepth=8", f"--rate_iops={FIO_RATE_IOPS}", "--time_based",
         "--runtime=600", "--verify=crc32c", "--verify_backlog=64", "--verify_fatal=1",
-        "--verify_state_save=0", "--output-format=json", f"--output={FIO_OUTPUT}",
+        "--verify_state_save=0", "--output-format=json", f"--output={output}",
     ]  # fmt: skip
 
 
-def _fio_report(said: str) -> FioReport:
-    text = FIO_OUTPUT.read_text()
+def _fio_report(said: str, output: Path) -> FioReport:
+    text = output.read_text()
     job = json.loads(text[text.index("{") :])["jobs"][0]
     longest_ns = max(job[way]["clat_ns"]["max"] for way in ("read", "write"))
     operations = sum(job[way]["total_ios"] for way in ("read", "write"))

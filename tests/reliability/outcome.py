@@ -33,15 +33,12 @@ class Outcome:
         found = [f"wrong bytes: {one}" for one in self.wrong]
         told = {"writer": self.writer, "reader": self.reader, "opener": self.opener}
         for who, seen in told.items():
-            if seen is None:
-                continue
-            unexpected = {name: n for name, n in seen.errors.items() if name not in may_see}
-            if unexpected:
-                found.append(f"the {who} was told {_errors(unexpected)}")
+            if seen is not None and not set(seen.errors) <= set(may_see):
+                found.append(f"the {who} was told {_errors(seen)}")
         if self.fio_error and not self._is_excused(may_see):
             found.append(f"fio ended with error {self.fio_error}")
         if self.bad_reader is not None and set(self.bad_reader.errors) != {bad_reader_sees}:
-            found.append(f"the bad sector was read with {_errors(self.bad_reader.errors)}")
+            found.append(f"the bad sector was read with {_errors(self.bad_reader)}")
         return found
 
     def _is_excused(self, may_see: Iterable[str]) -> bool:
@@ -53,10 +50,13 @@ class Outcome:
         return (
             f"{self.case:24} {self.system:13} stall: writer {self.writer.stall_s:6.2f} s, reader"
             f" {self.reader.stall_s:6.2f} s; back after {back} s; errors: writer"
-            f" {_errors(self.writer.errors)}, reader {_errors(self.reader.errors)};"
+            f" {_errors(self.writer)}, reader {_errors(self.reader)};"
             f" wrong bytes: {len(self.wrong)}"
         )
 
 
-def _errors(errors: dict[str, int]) -> str:
-    return ", ".join(f"{name} x {count}" for name, count in sorted(errors.items())) or "none"
+def _errors(seen: Seen) -> str:
+    if not seen.errors:
+        return "none"
+    counts = ", ".join(f"{name} x {count}" for name, count in sorted(seen.errors.items()))
+    return f"{counts} from {seen.first_error_s} s"

@@ -15,26 +15,19 @@ import rtslib_fb as rtslib
 
 from tests.lab import lio
 from tests.lab.fabric import TARGET_NAME, Fabric
-from tests.reliability.command import run
 from tests.reliability.faults import Place
-from tests.reliability.systems import KEY
 
 APTPL_FILES = tuple(directory / "aptpl_" for directory in lio.APTPL_DIRECTORIES)
 
 
 @attrs.frozen
 class TargetRestarted:
-    """An array that loses power; ``keeps_registrations``: with APTPL on."""
+    """An array that loses power; ``keeps_registrations``: it was asked to, with APTPL."""
 
     place: Place
     keeps_registrations: bool
 
     def strike(self) -> None:
-        if self.keeps_registrations:
-            # Over the nexuses' own nodes, with the key they have: only APTPL is new about it.
-            for node in self.place.now():
-                run("sg_persist", "-n", "--out", "--register-ignore", f"--param-sark={KEY}",
-                    "--param-aptpl", node.sg)  # fmt: skip
         _take_down()
 
     def lift(self) -> None:

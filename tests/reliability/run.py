@@ -21,8 +21,6 @@ from tests.reliability.outcome import Outcome
 from tests.reliability.store import mapped_lun
 from tests.reliability.systems import SystemName, make_system, wait_until_all_in_service
 
-BEFORE_S = 2.0
-"""How long there is load before a fault strikes."""
 WHOLE_LIMIT_S = 30.0
 SAID_LINES = 60
 
@@ -79,7 +77,7 @@ def _answering(report: FabricReport, lun: int) -> list[Node]:
 def _run_on(case: Case, name: SystemName, report: FabricReport, lun: int) -> Outcome:
     struck, spared = nodes_now(report, lun)
     place = Place(report.fabric, struck, spared, lambda: nodes_now(report, lun))
-    system = make_system(name, case.option)
+    system = make_system(name, case.option, case.configuration)
     file = system.start([struck, spared])
     try:
         load = Load(file, *_probe_options(case))
@@ -129,7 +127,7 @@ class Moments:
 @contextlib.contextmanager
 def _striking(case: Case, place: Place) -> Iterator[Moments]:
     """Strike and, when its time is over, lift the case's fault; the one meanwhile is lifted on leaving."""
-    time.sleep(BEFORE_S)
+    time.sleep(case.before_s)
     with _struck(case.meanwhile(place)):
         struck_s = time.monotonic()
         with _struck(case.fault(place)):

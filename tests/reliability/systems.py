@@ -16,6 +16,7 @@ from tests.lab.fabric import Node
 from tests.reliability.command import run, try_to_run, wait_for
 
 MOUNTPOINT = Path("/tmp/reliability")  # noqa: S108 (the guest's own)
+CONFIGURATION_FILE = Path("/tmp/reliability.toml")  # noqa: S108 (as above)
 KEY = "0xa"
 
 
@@ -47,17 +48,20 @@ class System(Protocol):
 
 
 class MpioFuse:
-    """The project's daemon, with the configuration's defaults.
+    """The project's daemon, with the configuration's defaults but for what ``configuration`` says.
 
     ``option`` is that of the opens: ``"no-reserve"``, or nothing.
     """
 
-    def __init__(self, option: str = "") -> None:
+    def __init__(self, option: str = "", configuration: str = "") -> None:
         self._option = option
+        self._configuration = configuration
 
     def start(self, nodes: Iterable[Node]) -> str:
         MOUNTPOINT.mkdir(exist_ok=True)
-        run("mpio-fuse", "mount", str(MOUNTPOINT), "--key", KEY, *(node.sg for node in nodes))
+        CONFIGURATION_FILE.write_text(self._configuration)
+        configured = ["--config", str(CONFIGURATION_FILE), "--key", KEY]
+        run("mpio-fuse", "mount", str(MOUNTPOINT), *configured, *(node.sg for node in nodes))
         (name,) = (entry.name for entry in MOUNTPOINT.iterdir())
         directory = MOUNTPOINT / ".ext" / self._option if self._option else MOUNTPOINT
         return str(directory / name)
@@ -181,9 +185,9 @@ def _block_name(device: str) -> str:
     return link.resolve().name if link.exists() else device
 
 
-def make_system(name: SystemName, option: str = "") -> System:
-    """The system of that name; ``option``: of the opens, where there are such."""
-    return MpioFuse(option) if name is SystemName.MPIO_FUSE else DmMultipath()
+def make_system(name: SystemName, option: str, configuration: str) -> System:
+    """The system of that name; the rest is for ours."""
+    return MpioFuse(option, configuration) if name is SystemName.MPIO_FUSE else DmMultipath()
 
 
 def wait_until_all_in_service(system: System, count: int, limit_s: float) -> float | None:
