@@ -4,16 +4,14 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.native.__main__ import SOON
 from tests.native.site import Site, built
-
-QUICK = "[underpaths]\nhold_down = 0.5\ncheck_min = 0.2\ncheck_max = 1"
-"""An underpath that is back carries again soon: tests wait for that."""
 
 
 @pytest.fixture(scope="session")
 def standing_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """Both hosts have mounted."""
-    with built(tmp_path_factory.mktemp("native"), QUICK) as site:
+    with built(tmp_path_factory.mktemp("native"), SOON) as site:
         site.mount("a", "b")
         yield site
         for host in site.hosts.values():

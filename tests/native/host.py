@@ -14,7 +14,9 @@ from tests.reliability.command import wait_for
 
 COMMAND_LIMIT_S = 60.0
 WAIT_LIMIT_S = 60.0
+# The group "disk", root's default, is nobody's in a user namespace, and then nobody may write.
 CONFIGURATION = """\
+group = {group}
 forced_open_group = {group}
 [iscsi]
 initiator_name = "iqn.2026-01.test:host-{name}"
@@ -94,8 +96,8 @@ class Host:
     @property
     def lun(self) -> Path:
         """The file of the one LUN."""
-        [name] = os.listdir(self.mountpoint)
-        return self.mountpoint / name
+        [file] = self.mountpoint.iterdir()
+        return file
 
     def with_options(self, words: str) -> Path:
         """The same LUN below the directory of these open options."""

@@ -1,4 +1,4 @@
-"""A host that another one has taken the LUN from: nothing of it reaches the medium any more, whatever it had under way."""
+"""A host that another one has taken the LUN from: nothing of it reaches the medium any more, sent or not."""
 
 import errno
 import json

@@ -1,4 +1,4 @@
-"""What each open option does natively, between two hosts on a tgtd: two daemons, two sessions each, real FUSE mounts."""
+"""What each open option does natively, between two hosts on a tgtd: two daemons with two sessions each, and FUSE."""
 
 import errno
 import os
@@ -116,9 +116,8 @@ def test_what_was_retained_keeps_others_out_until_it_is_given_back(site: Site) -
 
 
 def test_single_keeps_this_hosts_other_programs_out(site: Site) -> None:
-    with opened(site.a, "single"):
-        with pytest.raises(PermissionError), opened(site.a):
-            pass
+    with opened(site.a, "single"), pytest.raises(PermissionError), opened(site.a):
+        pass
     wait_until_free(site)
 
 
