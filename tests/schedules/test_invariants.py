@@ -146,6 +146,19 @@ def test_1_without_a_reservation_an_old_copy_may_come(told: Told) -> None:
     assert told.broken == {1}
 
 
+@pytest.mark.parametrize("held_by", ["", "b"])
+def test_1_while_nobody_holds_the_disk_nothing_keeps_out_what_another_host_sent_before(
+    told: Told, held_by: str
+) -> None:
+    told.begin_write(1)
+    told.end(1, Outcome.CRASHED)
+    told.reserve_out("PREEMPT_AND_ABORT", "b", before="a", after="b", of_key="a")
+    told.grant(2, "b")
+    told.write(2, 2, "b")
+    told.land(1, held_by=held_by, sent=2)
+    assert (1 in told.broken) is bool(held_by)
+
+
 @pytest.mark.parametrize("is_durable", [False, True])
 def test_1_what_was_flushed_or_written_durably_survives_a_power_loss(
     told: Told, *, is_durable: bool

@@ -112,6 +112,9 @@ class _Walk:
             return
         for promised in cell.acknowledged:
             if request.is_before(promised) and not self._is_strangers(promised, record.host):
+                if _is_unstoppable(record, promised):
+                    cell.is_weak = True
+                    return
                 yield Violation(record.tick, _over(number, request, promised))
                 return
         if request in cell.acknowledged and before in cell.acknowledged:
@@ -209,6 +212,15 @@ class _Walk:
 
     def _written_by(self, stamp: int) -> Request:
         return self._account.requests.get(stamp, _NOTHING)
+
+
+def _is_unstoppable(record: Landed, promised: Request) -> bool:
+    """What another host had sent before the newer write was asked for, and the array let in since nobody held the disk.
+
+    A reservation keeps a preempted host out as long as somebody holds it; after the last close nothing does.
+    """
+    is_others = record.host != promised.began.host
+    return is_others and not record.held_by and record.sent < promised.began.tick
 
 
 def _over(number: int, older: Request, newer: Request) -> str:
