@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 from contextlib import suppress
+from functools import partial
 
 import pytest
 
@@ -24,7 +25,7 @@ class Writer(threading.Thread):
     def __init__(self, fd: int, data: bytes, offset_bytes: int) -> None:
         super().__init__(daemon=True)
         self.error: int | None = None
-        self._do = lambda: os.pwrite(fd, data, offset_bytes)
+        self._do = partial(os.pwrite, fd, data, offset_bytes)
         self.start()
 
     def run(self) -> None:
