@@ -29,6 +29,7 @@ from mpio_fuse.device.runner import Runner
 from mpio_fuse.device.same_disk import SameDisk
 from mpio_fuse.device.settings import Settings
 from mpio_fuse.device.shared_key import other_users_of
+from mpio_fuse.device.side_by_side import side_by_side
 from mpio_fuse.device.situation import read_situation
 from mpio_fuse.device.snapshot import ReservationSnapshot, reservation_snapshot
 from mpio_fuse.device.underpath import Suspicion, Underpath, UnderpathState, failures_of
@@ -154,23 +155,25 @@ class PersistentOwnership:
         async with self._gate.closed(self._settings.control_timeout_s):
             await self._stand_by()
 
-    async def _configure_underpath(self, underpath: Underpath) -> None:
-        """One underpath through Figure 5.
+    async def _configure_underpath(self, underpath: Underpath) -> bool:
+        """One underpath through Figure 5; whether it is registered.
 
         The first attempt is REGISTER, which conflicts when this nexus is registered already, as after a crash of
-        this host's daemon; the second ignores what was there.
+        this host's daemon; the second ignores what was there.  Unless the first was good, what an earlier life sent
+        here may still be under way, and a barrier comes before the first write.
         """
+        underpath.has_lost_write = True
         procedure = register()
         here = next(procedure)
         try:
             while True:
                 is_again = here.label != "510"
                 is_good = await self.registrar.register(underpath, ignore_existing=is_again)
-                # Registered before we came: what an earlier life sent here may still be under way.
-                underpath.has_lost_write = is_good and is_again
+                underpath.has_lost_write = is_again or not is_good
                 here = procedure.send(Outcome.GOOD if is_good else Outcome.REFUSED)
         except StopIteration as stop:
             self._log.debug("configured", underpath=underpath.name, end=stop.value.value)
+        return underpath.registered
 
     async def withdraw(self) -> str:
         """Figure 6.  A retained reservation stays, and the registrations with it: the holder's would take it along."""
@@ -345,18 +348,18 @@ class PersistentOwnership:
 
         Those that lead to our disk.
         """
-        found = []
 
-        async def verify(underpath: Underpath) -> None:
-            underpath.suspicion = None
-            if await self._same_disk.check(underpath):
-                found.append(underpath)
+        async def verify(underpath: Underpath) -> bool:
+            before = underpath.suspicion
+            is_ours = await self._same_disk.check(underpath)
+            if is_ours and underpath.suspicion is before:
+                underpath.suspicion = None
+            return is_ours
 
-        async with trio.open_nursery() as nursery:
-            for underpath in self._underpaths:
-                if underpath.state is not UnderpathState.REMOVED:
-                    nursery.start_soon(verify, underpath)
-        return found
+        there = [one for one in self._underpaths if one.state is not UnderpathState.REMOVED]
+        if self._grant is not None:  # I/O waits meanwhile; the checker looks after the others
+            there = [one for one in there if one.is_in_service]
+        return await side_by_side(there, verify)
 
     async def give_up(self, grant: Grant) -> None:
         """Figure 12."""

@@ -383,6 +383,8 @@ class PseudoDevice:
     async def close(self, handle: Handle) -> None:
         """What `Handle.aclose` does: when it is the last one of its grant, that is given up."""
         if handle not in self._handles:
+            if handle in self._closing:
+                await self._closing[handle].wait()
             return
         self._handles.remove(handle)
         ended = self._closing[handle] = trio.Event()

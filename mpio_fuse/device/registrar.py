@@ -25,7 +25,7 @@ What the array does that a reader would not expect:
 Nothing here closes the gate: callers do, and run one operation at a time.
 """
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 
 import attrs
 import structlog
@@ -34,6 +34,7 @@ import trio
 from mpio_fuse.device.control import OnAttention, issue
 from mpio_fuse.device.same_disk import SameDisk
 from mpio_fuse.device.settings import Settings
+from mpio_fuse.device.side_by_side import side_by_side
 from mpio_fuse.device.underpath import Suspicion, Underpath, UnderpathState
 from mpio_fuse.errors import DecodeError, NoUsableUnderpath, TransportError
 from mpio_fuse.reserve.procedure import Outcome
@@ -157,32 +158,27 @@ class Registrar:
     async def register_all(self) -> Outcome:
         """Register every underpath with Register And Ignore Existing Key; one retry, then it is skipped."""
 
-        async def twice(underpath: Underpath) -> None:
-            if not await self.register(underpath, ignore_existing=True):
-                await self.register(underpath, ignore_existing=True)
+        async def twice(underpath: Underpath) -> bool:
+            return await self.register(underpath, ignore_existing=True) or await self.register(
+                underpath, ignore_existing=True
+            )
 
         await self.each(self.underpaths, twice)
         return Outcome.SOME if any(self._registered()) else Outcome.NOBODY
 
     async def confirm_all(self) -> Outcome:
-        """As `register_all` while a grant stands: what is registered is confirmed, and nothing else touched."""
+        """As `register_all` while a grant stands: what is registered and in service is confirmed, and no more.
 
-        async def once(underpath: Underpath) -> None:
-            await self.confirm(underpath)
-
-        await self.each(list(self._registered()), once)
-        return Outcome.SOME if any(self._registered()) else Outcome.NOBODY
+        I/O waits meanwhile, so it does not wait for an underpath that hangs.
+        """
+        in_service = [one for one in self._registered() if one.is_in_service]
+        return Outcome.SOME if await self.each(in_service, self.confirm) else Outcome.NOBODY
 
     async def each(
-        self, underpaths: Sequence[Underpath], do: Callable[[Underpath], Awaitable[None]]
-    ) -> None:
-        """All at once, or one after the other for arrays that stall on registrations side by side."""
-        async with trio.open_nursery() as nursery:
-            for underpath in underpaths:
-                if self._is_serial:
-                    await do(underpath)
-                else:
-                    nursery.start_soon(do, underpath)
+        self, underpaths: Iterable[Underpath], do: Callable[[Underpath], Awaitable[bool]]
+    ) -> list[Underpath]:
+        """Side by side, or one after the other for arrays that stall on registrations side by side."""
+        return await side_by_side(underpaths, do, is_serial=self._is_serial)
 
     async def unregister(self, underpath: Underpath) -> None:
         """Take one underpath's registration back.  Afterwards it counts as unregistered, whatever the array said."""
@@ -332,7 +328,11 @@ class Registrar:
         if not state.is_held_by(self.key):
             return state
         for underpath in list(self._registered()):
-            if await self.move_to(underpath):
+            # A new session may have lost its registration unnoticed; that we were not preempted the state has told.
+            if await self.move_to(underpath) or (
+                await self.register(underpath, ignore_existing=True)
+                and await self.move_to(underpath)
+            ):
                 self._log.info("reservation moved from a dead underpath", underpath=underpath.name)
                 await self.register_all()
                 await self._issue(underpath, pr_out.release(self.key, TYPE))

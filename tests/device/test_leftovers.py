@@ -212,3 +212,17 @@ async def test_unmounting_waits_for_answers_that_are_on_their_way(
     host.links[0].answer_s = host.links[1].answer_s = 0.0
     await host.device.remove()
     assert (world.holder, world.keys) == (None, [])
+
+
+async def test_a_session_that_lost_its_registration_unnoticed_still_releases(
+    autojump_clock: MockClock,
+) -> None:
+    """The old session's registration holds; the new one has none, and nobody has told so."""
+    world = World(LogicalUnitModel(LIO))
+    host = await world.host("a", underpaths=1)
+    handle = await host.device.open()
+    host.transports[0].log_in_again(isid="00023d0000ff")
+    world.model.state.attentions.forget_all()
+    await handle.aclose()
+    await watched(host)
+    assert world.holder is None
