@@ -29,6 +29,7 @@ PACKAGES = {
     "tgtadm": "tgt",
     "sg_persist": "sg3-utils",
     "sg_turs": "sg3-utils",
+    "sg_reset": "sg3-utils",
     "fusermount3": "fuse3",
     "fio": "fio",
     "mkfs.ext4": "e2fsprogs",
@@ -36,6 +37,7 @@ PACKAGES = {
     "tc": "iproute2",
     "multipathd": "multipath-tools",
     "/lib/systemd/systemd-udevd": "udev",
+    "udevadm": "udev",
 }
 
 BOOT_PROGRAMS = (UML_KERNEL, "bash", "busybox", "unshare", "modprobe", "sg_persist", "sg_turs")

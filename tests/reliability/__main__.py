@@ -9,13 +9,18 @@ from pathlib import Path
 
 import attrs
 
+from tests.lab.errors import MissingPrerequisiteError
 from tests.lab.fabric import FabricReport
+from tests.lab.prerequisites import require
 from tests.reliability.cases import CASES, Case
 from tests.reliability.outcome import Outcome
 from tests.reliability.run import run_case
-from tests.reliability.systems import SystemName
+from tests.reliability.systems import UDEVD, SystemName
 
 EXAMPLE = "scripts/lab run --hosts 1 --timeout 1800 -- python -m tests.reliability --cases all"
+
+PROGRAMS = ("fio", "tc", "dmsetup", "sg_reset")
+PROGRAMS_OF_DM_MULTIPATH = ("multipathd", "udevadm", UDEVD)
 
 
 def say(text: str) -> None:
@@ -86,13 +91,17 @@ def main() -> int:
     report = FabricReport.from_json(Path(os.environ["LAB_FABRIC"]).read_text())
     if report.fabric.hosts != 1:
         parser.error("two hosts' nodes are one disk to this kernel: use scripts/lab run --hosts 1")
+    system = SystemName(options.system)
     try:
         cases = chosen(options.cases, report)
-    except ValueError as error:
+        require(
+            [*PROGRAMS, *(PROGRAMS_OF_DM_MULTIPATH if system is SystemName.DM_MULTIPATH else ())]
+        )
+    except (ValueError, MissingPrerequisiteError) as error:
         parser.error(str(error))
     if options.quick:
         cases = [case.shortened() for case in cases]
-    outcomes, is_well = run_all(cases * options.times, SystemName(options.system), report)
+    outcomes, is_well = run_all(cases * options.times, system, report)
     if options.json:
         options.json.write_text(json.dumps([attrs.asdict(one) for one in outcomes], indent=1))
     return 0 if is_well else 1

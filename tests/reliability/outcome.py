@@ -12,7 +12,7 @@ class Outcome:
     """One case on one system.
 
     ``back_s``: how long after the fault was lifted all underpaths were in service again, None: they were not by the
-    end.  ``said``: the end of the system's log.
+    end.  ``said``: the end of the system's log; ``left``: what it says it could not undo at its own end.
     """
 
     case: str
@@ -26,11 +26,12 @@ class Outcome:
     fio_longest_s: float
     wrong: list[str]
     back_s: float | None
-    said: list[str]
+    said: list[str] = attrs.Factory(list)
+    left: list[str] = attrs.Factory(list)
 
     def complaints(self, may_see: Iterable[str], bad_reader_sees: str | None) -> list[str]:
         """What must not be so; nothing, if all is well."""
-        found = [f"wrong bytes: {one}" for one in self.wrong]
+        found = [f"wrong bytes: {one}" for one in self.wrong] + self.left
         told = {"writer": self.writer, "reader": self.reader, "opener": self.opener}
         for who, seen in told.items():
             if seen is not None and not set(seen.errors) <= set(may_see):

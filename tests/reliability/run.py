@@ -11,8 +11,9 @@ import attrs
 from tests.lab import sysfs
 from tests.lab.fabric import FabricKind, FabricReport, Node
 from tests.lab.initiator import node_of
+from tests.lab.inside import RESET_SCRIPT
 from tests.reliability.cases import Case, Lun
-from tests.reliability.command import try_to_run, wait_for
+from tests.reliability.command import CommandFailed, try_to_run, wait_for
 from tests.reliability.faults import Fault, Place
 from tests.reliability.figures import Seen, seen, wrong_at_the_end
 from tests.reliability.layout import BLOCK_BYTES, STANDING, WRITTEN, Region
@@ -21,6 +22,8 @@ from tests.reliability.outcome import Outcome
 from tests.reliability.store import mapped_lun
 from tests.reliability.systems import SystemName, make_system, wait_until_all_in_service
 
+STAY_S = 10.0
+"""How long there is load after a fault was lifted, also when all is well at once."""
 WHOLE_LIMIT_S = 30.0
 SAID_LINES = 60
 
@@ -47,12 +50,7 @@ def _lun_there(report: FabricReport, lun: int) -> int:
 def run_case(case: Case, system: SystemName, report: FabricReport) -> Outcome:
     """Run a case; whatever it did to the lab is undone."""
     with _lun_of(case, report) as lun:
-        count = report.fabric.underpaths
-        wait_for(
-            lambda: len(_answering(report, lun)) == count,
-            WHOLE_LIMIT_S,
-            f"{count} underpaths of host a that answer",
-        )
+        _make_whole(report, lun)
         return _run_on(case, system, report, lun)
 
 
@@ -65,13 +63,16 @@ def _lun_of(case: Case, report: FabricReport) -> Iterator[int]:
         yield lun
 
 
-def _answering(report: FabricReport, lun: int) -> list[Node]:
-    # A unit attention is reported once, to whatever comes first.
-    return [
-        node
-        for node in nodes_now(report, lun)
-        if any(try_to_run("sg_turs", node.sg) for _ in range(3))
-    ]
+def _make_whole(report: FabricReport, lun: int) -> None:
+    """Wait until all of host a's underpaths answer; nothing of what was before is left at the array."""
+
+    def reset() -> bool:
+        nodes = nodes_now(report, lun)
+        addresses = " ".join(node.hctl for node in nodes)
+        is_whole = len(nodes) == report.fabric.underpaths
+        return is_whole and try_to_run(str(RESET_SCRIPT), "luns", addresses)
+
+    wait_for(reset, WHOLE_LIMIT_S, f"{report.fabric.underpaths} underpaths of host a that answer")
 
 
 def _run_on(case: Case, name: SystemName, report: FabricReport, lun: int) -> Outcome:
@@ -79,25 +80,30 @@ def _run_on(case: Case, name: SystemName, report: FabricReport, lun: int) -> Out
     place = Place(report.fabric, struck, spared, lambda: nodes_now(report, lun))
     system = make_system(name, case.option, case.configuration)
     file = system.start([struck, spared])
+    left: list[str] = []
     try:
         load = Load(file, *_probe_options(case))
         try:
             with _striking(case, place) as moments:
                 count = report.fabric.underpaths
                 back_s = wait_until_all_in_service(system, count, case.after_s)
-                time.sleep(max(0.0, moments.lifted_s + case.after_s - time.monotonic()))
+                _stay_until(moments.lifted_s + min(case.after_s, STAY_S))
                 noted, fio = load.finish()
         finally:
             load.kill()
         said = system.said()[-SAID_LINES:]
     finally:
-        system.stop()
-    wait_for(lambda: len(_answering(report, lun)) == 2, WHOLE_LIMIT_S, "both underpaths")
+        try:
+            system.stop()
+        except CommandFailed as failure:
+            left.append(str(failure))
+    _make_whole(report, lun)
     blocks = _read_regions(nodes_now(report, lun)[1].block)
     wrong = [*noted["wrong"], *wrong_at_the_end(noted, blocks)]
     if fio.found_wrong_bytes:
         wrong.append(f"fio: {fio.said}")
-    return _outcome(case, name, moments.struck_s, noted, fio, wrong, back_s, said)
+    outcome = _outcome(case, name, moments.struck_s, noted, fio, wrong, back_s)
+    return attrs.evolve(outcome, said=said, left=left)
 
 
 def _probe_options(case: Case) -> Iterator[str]:
@@ -116,6 +122,10 @@ def _struck(fault: Fault) -> Iterator[None]:
         fault.lift()
 
 
+def _stay_until(moment_s: float) -> None:
+    time.sleep(max(0.0, moment_s - time.monotonic()))
+
+
 @attrs.frozen
 class Moments:
     """When a fault struck and when it was lifted, by the monotonic clock."""
@@ -131,7 +141,7 @@ def _striking(case: Case, place: Place) -> Iterator[Moments]:
     with _struck(case.meanwhile(place)):
         struck_s = time.monotonic()
         with _struck(case.fault(place)):
-            time.sleep(max(0.0, struck_s + case.lost_s - time.monotonic()))
+            _stay_until(struck_s + case.lost_s)
         yield Moments(struck_s, time.monotonic())
 
 
@@ -160,7 +170,6 @@ def _outcome(
     fio: FioReport,
     wrong: list[str],
     back_s: float | None,
-    said: list[str],
 ) -> Outcome:
     def of(who: str) -> Seen | None:
         return seen(noted[who], struck_s) if noted.get(who) else None
@@ -170,5 +179,5 @@ def _outcome(
     assert reader is not None
     return Outcome(
         case.name, system, writer, reader, of("bad"), of("opener"), fio.error, fio.operations, fio.longest_s,
-        wrong, back_s, said,
+        wrong, back_s,
     )  # fmt: skip

@@ -18,6 +18,7 @@ from tests.reliability.command import run, try_to_run, wait_for
 MOUNTPOINT = Path("/tmp/reliability")  # noqa: S108 (the guest's own)
 CONFIGURATION_FILE = Path("/tmp/reliability.toml")  # noqa: S108 (as above)
 KEY = "0xa"
+UDEVD = "/lib/systemd/systemd-udevd"
 
 
 class SystemName(StrEnum):
@@ -126,7 +127,7 @@ blacklist_exceptions {{
         sysfs.load(*self.MODULES)
         self._wwid = _scsi_id(next(iter(nodes)))
         Path("/etc/multipath.conf").write_text(self.CONFIGURATION.format(wwid=self._wwid))
-        self._spawn("/lib/systemd/systemd-udevd")
+        self._spawn(UDEVD)
         wait_for(lambda: Path("/run/udev/control").exists(), self.START_LIMIT_S, "udevd")
         run("udevadm", "trigger", "--action=add", "--subsystem-match=block")
         run("udevadm", "settle", "--timeout=20")

@@ -9,7 +9,7 @@ from tests.reliability.outcome import Outcome
 WELL = Seen(100, 0.05, 1.0, {}, None)
 FAILED = attrs.evolve(WELL, errors={"EIO": 3}, first_error_s=0.5)
 FENCED = attrs.evolve(WELL, errors={"EBADE": 3}, first_error_s=0.5)
-OUTCOME = Outcome("case", "system", WELL, WELL, None, None, 0, 100, 0.05, [], 1.0, [])
+OUTCOME = Outcome("case", "system", WELL, WELL, None, None, 0, 100, 0.05, [], 1.0)
 
 
 def complaints(outcome: Outcome, *may_see: str, bad: str | None = None) -> list[str]:
@@ -50,3 +50,7 @@ def test_a_bad_sector_must_be_told() -> None:
     assert complaints(attrs.evolve(OUTCOME, bad_reader=FAILED), bad="EIO") == []
     (complaint,) = complaints(attrs.evolve(OUTCOME, bad_reader=WELL), bad="EIO")
     assert complaint == "the bad sector was read with none"
+
+
+def test_what_the_system_could_not_undo() -> None:
+    assert complaints(attrs.evolve(OUTCOME, left=["a key"])) == ["a key"]
