@@ -42,12 +42,16 @@ def nothing(_lines: list[str]) -> Sequence[str]:
 
 @define
 class Stage:
-    """``variables`` are the shell variables of all commands; ``is_verbose`` prints all output of all commands."""
+    """``variables`` are the shell variables of all commands, ``host_variables`` those of one host's besides.
+
+    ``is_verbose`` prints all output of all commands.
+    """
 
     guest: Guest
     out: Console
     is_verbose: bool = False
     variables: dict[str, str] = field(factory=dict)
+    host_variables: Mapping[str, Mapping[str, str]] = field(factory=dict)
     claims: int = 0
     _chapters: int = 0
 
@@ -74,7 +78,7 @@ class Stage:
     ) -> Result:
         """Run a command of host ``host`` for all to see; that it succeeds (or fails) is a claim of its own."""
         self._print(f"   host-{host}# {command}", "bold cyan")
-        result = self._run(command)
+        result = self._run(command, host)
         lines = (result.stdout + result.stderr).splitlines()
         self._show(lines if self.is_verbose else trim(lines))
         if (result.status != 0) is not must_fail:
@@ -85,7 +89,7 @@ class Stage:
     def spawn(self, host: str, command: str) -> Job:
         """Start a command in the background, for all to see."""
         self._print(f"   host-{host}# {command} &", "bold cyan")
-        return self.guest.spawn(command, environment=self.variables)
+        return self.guest.spawn(command, environment=self._environment(host))
 
     def wait_for_output(self, job: Job, text: str) -> None:
         """Wait until a command in the background has written ``text``; that it does is a claim of its own."""
@@ -99,9 +103,9 @@ class Stage:
         self._print(f"   host-{host}# kill %1", "bold cyan")
         job.kill()
 
-    def ask(self, command: str, may_exit: Container[int] = (0,)) -> Result:
+    def ask(self, command: str, may_exit: Container[int] = (0,), host: str = "") -> Result:
         """Run a command that checks a claim, quietly; another exit status than ``may_exit`` is a failure."""
-        result = self._run(command)
+        result = self._run(command, host)
         if self.is_verbose:
             self._print(f"   check# {command}", "dim")
             self._show((result.stdout + result.stderr).splitlines())
@@ -113,9 +117,13 @@ class Stage:
         """Print output of a command that runs in the background."""
         self._show(lines)
 
-    def _run(self, command: str) -> Result:
+    def _environment(self, host: str) -> Mapping[str, str]:
+        return {**self.variables, **self.host_variables.get(host, {})}
+
+    def _run(self, command: str, host: str) -> Result:
+        environment = self._environment(host)
         try:
-            return self.guest.run(command, timeout_s=TIMEOUT_S, environment=self.variables)
+            return self.guest.run(command, timeout_s=TIMEOUT_S, environment=environment)
         except GuestTimeoutError as error:
             self.fail(f"the command should end within {TIMEOUT_S:g} s: {command}", error)
 

@@ -25,6 +25,13 @@ class Cable:
     def url(self, target: str, lun: int) -> str:
         return f"iscsi://{HOST}:{self.port}/{target}/{lun}"
 
+    @property
+    def pid(self) -> int:
+        """Its process's number, while it is plugged in."""
+        if self.process is None:
+            raise RuntimeError("the cable is not plugged in")
+        return self.process.pid
+
     def plug(self) -> None:
         command = [
             sys.executable,

@@ -9,7 +9,7 @@ import attrs
 
 from tests.native.cable import Cable
 from tests.native.host import Host
-from tests.transport.tgtd import TARGET, Tgtd, running_tgtd
+from tests.transport.tgtd import DISK_BYTES, TARGET, Tgtd, running_tgtd
 
 KEYS = {"a": 0xA1, "b": 0xB1}
 LUN = 1
@@ -44,13 +44,13 @@ class Site:
 
 
 @contextmanager
-def built(directory: Path, settings: str = "") -> Iterator[Site]:
+def built(directory: Path, settings: str = "", size_bytes: int = DISK_BYTES) -> Iterator[Site]:
     """Build it; nothing is mounted yet.  At the end everything is unmounted and ended."""
     with ExitStack() as stack:
         place = directory / "tgt"
         place.mkdir()
         tgtd = stack.enter_context(running_tgtd(place))
-        disk = tgtd.add_disk(LUN)
+        disk = tgtd.add_disk(LUN, size_bytes=size_bytes)
         cables = {name: (Cable(tgtd.port), Cable(tgtd.port)) for name in KEYS}
         for cable in (cable for pair in cables.values() for cable in pair):
             stack.callback(cable.pull)
