@@ -130,13 +130,16 @@ class LogIn:
 
 @attrs.frozen
 class NexusLoss:
-    """The array lost the nexus and has it again."""
+    """The array lost the nexus and has it again; the initiator's side learns of it, and gives its commands back."""
 
     host: str
     port: int
 
     def happen(self, world: "World") -> None:
-        world.unit.nexus_loss(_port(world, self.host, self.port).nexus)
+        port = _port(world, self.host, self.port)
+        port.log_in_again()
+        if port.unit is None:
+            world.unit.nexus_loss(port.nexus)
 
 
 @attrs.frozen

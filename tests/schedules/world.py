@@ -182,6 +182,8 @@ class World:
         handle = opened.handle
         if opened.uses:
             await opened.is_unused.wait()
+        if not life.is_mounted:
+            return False  # an unmount has come first, and closes it
         return await self.request(
             life, Kind.CLOSE, handle.aclose, cancel_after_s, handle=opened.number
         )

@@ -21,6 +21,10 @@ from tests.schedules.chronicle import (
 NEVER = 1 << 60
 """The tick of what did not happen."""
 
+ABORTS = "PREEMPT_AND_ABORT"
+TAKES = frozenset((ABORTS, "PREEMPT", "CLEAR"))
+"""What takes registrations, and with the holder's the reservation."""
+
 
 @attrs.frozen
 class Violation:
@@ -36,6 +40,11 @@ class Violation:
 
     def __str__(self) -> str:
         return f"invariant {self.invariant}, record {self.tick}: {self.what}"
+
+
+def victim_of(take: ReserveOut) -> str:
+    """The host that one of `TAKES` was about; of a CLEAR, which is about all, the one that held."""
+    return take.held_before if take.action == "CLEAR" else take.of_key
 
 
 @attrs.define(eq=False)
@@ -96,6 +105,8 @@ class Account:
     records: list[Record]
     requests: dict[int, Request] = attrs.Factory(dict)
     handles: dict[int, Holding] = attrs.Factory(dict)
+    holders: list[str] = attrs.Factory(list)
+    """Who held the reservation before each record."""
 
     def all(self, kind: type[R]) -> list[R]:
         """The records of one kind, in order."""
@@ -122,6 +133,7 @@ def account_of(records: list[Record]) -> Account:
     holder = ""
     for record in records:
         last_owned[holder] = record.tick
+        account.holders.append(holder)
         if isinstance(record, ReserveOut):
             holder = record.held_after
         elif isinstance(record, PowerLost) and not record.keeps:

@@ -6,8 +6,8 @@ in an error, or whose caller went away, may be there or not, and may come later;
 is newer.
 
 Writes through a NO_RESERVE handle promise less (docs/design.md, section 2, "Ghost writes"): nothing at the array ends
-what such a host has under way.  So a copy of one that arrived while its host did not hold the reservation is
-let pass, and so is what another host does to what such a handle wrote.
+what such a host has under way.  So a copy of one that was sent, or arrived, while its host did not hold the
+reservation is let pass, and so is what another host does to what such a handle wrote.
 """
 
 from collections.abc import Iterator
@@ -21,10 +21,11 @@ from tests.schedules.chronicle import (
     Landed,
     Outcome,
     PowerLost,
+    ReserveOut,
     Swapped,
     Warned,
 )
-from tests.schedules.invariants.account import Account, Request, Violation
+from tests.schedules.invariants.account import TAKES, Account, Request, Violation, victim_of
 from tests.schedules.stamps import CELLS, OTHER_DISK, TORN
 
 _NOTHING = Request(
@@ -106,18 +107,20 @@ class _Walk:
     def _land_on(self, number: int, request: Request, record: Landed) -> Iterator[Violation]:
         cell = self._cells[number]
         before = cell.content
-        is_weak = self._account.is_shared(request) and record.held_by != request.began.host
+        holders = {record.held_by, self._account.holders[record.sent]}
+        is_weak = self._account.is_shared(request) and holders != {request.began.host}
         cell.content, cell.carrier, cell.is_weak = request, record.host, is_weak
         if request is before or is_weak:
             return
         for promised in cell.acknowledged:
             if request.is_before(promised) and not self._is_strangers(promised, record.host):
-                if _is_unstoppable(record, promised):
+                if self._is_unstoppable(record, promised):
                     cell.is_weak = True
                     return
                 yield Violation(record.tick, _over(number, request, promised))
                 return
-        if request in cell.acknowledged and before in cell.acknowledged:
+        is_both = request in cell.acknowledged and before in cell.acknowledged
+        if is_both and not self._is_unstoppable(record, before):
             yield Violation(record.tick, _over(number, request, before))
 
     def _strayed(self, record: Landed) -> None:
@@ -203,6 +206,18 @@ class _Walk:
                 cell.content = left
             cell.acknowledged = list(cell.durable)
 
+    def _is_unstoppable(self, record: Landed, promised: Request) -> bool:
+        """What was sent before the newer write had ended, and then let in because nobody held the disk any more.
+
+        A reservation keeps a preempted host out as long as somebody holds it; after the last close nothing does.
+        """
+        is_preempted = record.host != promised.began.host or any(
+            victim_of(one) == record.host != one.host and record.sent < one.tick < record.tick
+            for one in self._account.all(ReserveOut)
+            if one.action in TAKES
+        )
+        return is_preempted and not record.held_by and record.sent < promised.end_tick
+
     def _may_differ(self, cell: _Cell, promised: Request) -> bool:
         return cell.is_weak or self._is_strangers(promised, cell.carrier)
 
@@ -212,15 +227,6 @@ class _Walk:
 
     def _written_by(self, stamp: int) -> Request:
         return self._account.requests.get(stamp, _NOTHING)
-
-
-def _is_unstoppable(record: Landed, promised: Request) -> bool:
-    """What another host had sent before the newer write was asked for, and the array let in since nobody held the disk.
-
-    A reservation keeps a preempted host out as long as somebody holds it; after the last close nothing does.
-    """
-    is_others = record.host != promised.began.host
-    return is_others and not record.held_by and record.sent < promised.began.tick
 
 
 def _over(number: int, older: Request, newer: Request) -> str:

@@ -11,8 +11,7 @@ from tests.schedules.chronicle import (
     ReserveOut,
     Settled,
 )
-from tests.schedules.invariants.account import Account, Holding, Request, Violation
-from tests.schedules.invariants.owner import TAKES
+from tests.schedules.invariants.account import TAKES, Account, Holding, Request, Violation
 
 BOUND_S = 130.0
 """With an I/O timeout of 2 s, a control timeout of 1 s and at most four underpaths: once the wait for an underpath

@@ -18,10 +18,15 @@ from tests.schedules.chronicle import (
     Settled,
     Warned,
 )
-from tests.schedules.invariants.account import Account, Holding, Violation
+from tests.schedules.invariants.account import (
+    ABORTS,
+    TAKES,
+    Account,
+    Holding,
+    Violation,
+    victim_of,
+)
 
-ABORTS = "PREEMPT_AND_ABORT"
-TAKES = frozenset((ABORTS, "PREEMPT", "CLEAR"))
 REGISTERS = frozenset(("REGISTER", "REGISTER_AND_IGNORE_EXISTING_KEY"))
 GIVES = REGISTERS | {"RELEASE", "CLEAR"}
 
@@ -76,7 +81,7 @@ def _after_a_preempt(
     account: Account, landed: Landed, handle: Holding, takes: list[ReserveOut]
 ) -> Iterator[Violation]:
     for take in takes:
-        is_victim = take.host != handle.host and _victim(take) == handle.host
+        is_victim = take.host != handle.host and victim_of(take) == handle.host
         if (
             is_victim
             and handle.owned_tick < take.tick < landed.tick
@@ -85,10 +90,6 @@ def _after_a_preempt(
             what = f"a write through handle {handle.granted.handle} landed"
             yield Violation(landed.tick, f"{what} after the {take.action} of record {take.tick}")
             return
-
-
-def _victim(take: ReserveOut) -> str:
-    return take.held_before if take.action == "CLEAR" else take.of_key
 
 
 def _may_land_after(account: Account, landed: Landed, take: ReserveOut) -> bool:
@@ -116,7 +117,7 @@ def _knew_better(
     """Registered for an old handle, although the array had told since that it was preempted."""
     host = registration.host
     for take in takes:
-        if take.host == host or take.tick > registration.tick or _victim(take) != host:
+        if take.host == host or take.tick > registration.tick or victim_of(take) != host:
             continue
         old = any(
             one.host == host and one.is_reserving and one.granted.tick < take.tick
