@@ -18,11 +18,12 @@ from collections.abc import Callable, Sequence
 
 import attrs
 import structlog
-import trio
 
 from mpio_fuse.device.gate import Gate
+from mpio_fuse.device.giving_back import GivingBack
 from mpio_fuse.device.grant import Grant
 from mpio_fuse.device.recovery import DeviceRecovery, is_ours
+from mpio_fuse.device.refusal import refusal
 from mpio_fuse.device.registrar import Registrar, ReserveState
 from mpio_fuse.device.retention import Retention
 from mpio_fuse.device.runner import Runner
@@ -37,14 +38,11 @@ from mpio_fuse.errors import MpioError, NoUsableUnderpath, OpenRefused
 from mpio_fuse.reserve.fig05_register import register
 from mpio_fuse.reserve.fig06_unregister import unregister
 from mpio_fuse.reserve.fig07_decision import OpenOption, decide
-from mpio_fuse.reserve.fig12_release import release
 from mpio_fuse.reserve.procedure import ERRNOS, End, Outcome
 from mpio_fuse.reserve.situation import Situation
 from mpio_fuse.scsi.verdict import Verdict
 
 log = structlog.get_logger(__name__)
-
-STRAGGLER_POLL_S = 0.01
 
 
 class PersistentOwnership:
@@ -72,10 +70,8 @@ class PersistentOwnership:
         self._on_fenced = on_fenced
         self._clock = clock
         self._grant: Grant | None = None
-        self._owes_release = False
         self._stays_out = False
         """Fenced, and not opened since: its underpaths are not registered again by themselves."""
-        self._retention: Retention | None = None
         self._log = log.bind(lun=lun)
         self._same_disk = same_disk
         self.registrar = Registrar(lun, underpaths, settings, self.note_attention, same_disk)
@@ -88,6 +84,7 @@ class PersistentOwnership:
             self._fence,
             settings.control_timeout_s,
         )
+        self._giving_back = GivingBack(lun, underpaths, settings, self.registrar, self._recovery)
 
     @property
     def grant(self) -> Grant | None:
@@ -103,7 +100,7 @@ class PersistentOwnership:
         return reservation_snapshot(self.registrar.last_state, self._settings.key)
 
     def retention(self) -> Retention | None:
-        return self._retention if self._is_retaining else None
+        return self._giving_back.retention if self._giving_back.is_retaining else None
 
     def is_holder(self, underpath: Underpath) -> bool:
         return self.registrar.reserved is underpath
@@ -148,7 +145,7 @@ class PersistentOwnership:
             state = await self.registrar.read_state()
             self.registrar.note_scheme(state)
             if state.is_held_by(self._settings.key):
-                self._retention = Retention()
+                self._giving_back.retention = Retention()
                 self._log.info("reservation found ours, and kept")
 
     async def stand_by(self) -> None:
@@ -177,23 +174,16 @@ class PersistentOwnership:
 
     async def withdraw(self) -> str:
         """Figure 6.  A retained reservation stays, and the registrations with it: the holder's would take it along."""
-        await self._await_stragglers()
+        await self._giving_back.await_stragglers()
         async with self._gate.closed(self._settings.control_timeout_s):
-            await self._look_at_retained()
-            await self._release_owed()
-            if self._is_retaining:
+            await self._giving_back.look_at_retained()
+            await self._giving_back.release_owed()
+            if self._giving_back.is_retaining:
                 self._log.info("reservation retained")
                 return ""
-            if self._owes_release:
+            if self._giving_back.owes:
                 return "the reservation could not be released"
             return await self._unregister()
-
-    async def _await_stragglers(self) -> None:
-        """Answers that are only just on their way need not keep the reservation at the array."""
-        with trio.move_on_after(self._settings.control_timeout_s):
-            # Transports tell nobody when they give a command back.
-            while self._owes_release and not all(one.is_idle for one in self._underpaths):  # noqa: ASYNC110
-                await trio.sleep(STRAGGLER_POLL_S)
 
     async def _unregister(self) -> str:
         """Figure 6; what of ours the array still has, in words."""
@@ -243,23 +233,9 @@ class PersistentOwnership:
             try:
                 return await self._open_gated(options)
             except BaseException:
-                self._note_half_open()
+                if self._grant is None:
+                    self._giving_back.note_half_open()
                 raise
-
-    def _note_half_open(self) -> None:
-        """An open that failed or was cancelled midway may have taken a reservation that nobody has open.
-
-        What cannot be known now (it may yet be carried out) is settled by the next `look`.
-        """
-        last = self.registrar.last_state
-        is_anothers = (
-            last is not None
-            and last.reservation.is_held
-            and not last.is_held_by(self._settings.key)
-            and not self.registrar.owes_abort
-        )
-        if self._grant is None and self._retention is None and not is_anothers:
-            self._owes_release = True
 
     async def _open_gated(self, options: OpenOption) -> Grant:
         await self._fence_if_lost()
@@ -274,7 +250,7 @@ class PersistentOwnership:
         end = await runner.run(decide(options)())
         if end not in (End.OPENED, End.OPENED_RETAINED):
             await self._after_refusal()
-            raise self._refusal(end, f"open with {options}", self.registrar.last_state)
+            raise self._refusal(end, options, self.registrar.last_state)
         if self._grant is None:
             await self._refuse_shared_key()
         await self._end_victims_commands(options)
@@ -285,13 +261,13 @@ class PersistentOwnership:
         if not is_ours(grant, state, self.registrar):
             self._fence(grant, state)
             await self._after_refusal()
-            raise self._refusal(End.EIO, f"open with {options}", state)
+            raise self._refusal(End.EIO, options, state)
         if self._grant is None:
-            self._retention = None
-        self._owes_release = False
+            self._giving_back.retention = None
+        self._giving_back.owes = False
         self._grant = grant
-        if OpenOption.RETAIN_RESERVATION in options and self._retention is None:
-            self._retention = Retention(self._clock())
+        if OpenOption.RETAIN_RESERVATION in options and self._giving_back.retention is None:
+            self._giving_back.retention = Retention(self._clock())
         return grant
 
     async def _readmit_for_open(self, answering: Sequence[Underpath]) -> None:
@@ -310,7 +286,7 @@ class PersistentOwnership:
             OpenRefused: EIO, nobody could make sure of it; the reservation stays ours, and the next open tries again.
         """
         if self.registrar.owes_abort and not await self._recovery.drop_all_commands():
-            self._retention = self._retention or Retention(self._clock())
+            self._giving_back.retention = self._giving_back.retention or Retention(self._clock())
             raise OpenRefused(
                 f"open with {options}: taken over, but the array would not confirm that the old owner's writes are over"
                 " (no PREEMPT AND ABORT, no LOGICAL UNIT RESET)",
@@ -363,41 +339,15 @@ class PersistentOwnership:
 
     async def give_up(self, grant: Grant) -> None:
         """Figure 12."""
-        self._owes_release = grant.is_reserving and self._retention is None
-        await self._bar_before_release(grant)
+        self._giving_back.owes = grant.is_reserving and self._giving_back.retention is None
+        await self._giving_back.bar(grant)
         if grant.is_fenced:
             return
         async with self._gate.closed(self._settings.control_timeout_s):
             self._grant = None
             grant.is_given_up = True
-            await self._release_owed()
+            await self._giving_back.release_owed()
             await self._stand_by()
-
-    async def _bar_before_release(self, grant: Grant) -> None:
-        """No write of ours may land once others may write."""
-        if any(one.has_lost_write for one in self._underpaths):
-            try:
-                await self._recovery.bar(grant)
-            except MpioError as error:
-                self._log.info("lost writes not settled", cause=str(error))
-
-    async def _release_owed(self) -> None:
-        """Figure 12, now if that is safe; otherwise it stays owed, and `finish_release` tries again.
-
-        A write that is still out, even behind the barrier, could land once nobody holds the reservation.
-        """
-        if self._owes_release and not await self._may_hold():
-            self._owes_release = False
-        retain = self._retention is not None
-        if self._owes_release and not all(_is_quiet(one) for one in self._underpaths):
-            self._log.warning("release postponed", cause="old writes are still out")
-            return
-        if self._owes_release:
-            await self._register_to_release()
-        end = await Runner(self.registrar).run(release(reserved=self._owes_release, retain=retain))
-        state = self.registrar.last_state
-        is_ours_still = state is None or state.is_held_by(self._settings.key)
-        self._owes_release = self._owes_release and (end is not End.CLOSED or is_ours_still)
 
     async def retire(self, underpath: Underpath) -> None:
         """Unregistering the holder would release the reservation, so another takes it over first."""
@@ -409,7 +359,9 @@ class PersistentOwnership:
                 what = "commands are still under way there"
                 hint = "try again once they have ended"
                 raise MpioError(what, lun=self._lun, underpath=underpath.name, hint=hint)
-            if self.registrar.reserved is underpath and (grant is not None or self._is_retaining):
+            if self.registrar.reserved is underpath and (
+                grant is not None or self._giving_back.is_retaining
+            ):
                 await self._recovery.move_from(underpath, grant)
             if underpath.registered and underpath.state is not UnderpathState.REMOVED:
                 await self.registrar.unregister(underpath)
@@ -420,81 +372,27 @@ class PersistentOwnership:
             answers = [await self.registrar.confirm(one) for one in underpaths]
         return bool(answers) and all(answers)
 
-    async def _may_hold(self) -> bool:
-        """Whether the reservation is ours, or nobody can tell."""
-        try:
-            return (await self.registrar.read_state()).is_held_by(self._settings.key)
-        except NoUsableUnderpath:
-            return True
-
-    async def _register_to_release(self) -> None:
-        """Nobody can release without a registration; a session that began anew may have none."""
-        try:
-            state = await self.registrar.read_state()
-        except NoUsableUnderpath:
-            return
-        is_speechless = not any(one.registered and one.is_usable for one in self._underpaths)
-        if is_speechless and state.is_held_by(self._settings.key):
-            await self.registrar.register_all()
-
     async def look(self) -> None:
         if self._grant is not None:
             await self._recovery.look(self._grant)
             return
-        if self._owes_release:
+        if self._giving_back.owes:
             await self._finish_release()
         await self.registrar.read_state()
 
     async def _finish_release(self) -> None:
         """Make up for a release that the last close could not do."""
-        await self._bar_before_release(Grant(self._lun, is_reserving=True))
+        await self._giving_back.bar(Grant(self._lun, is_reserving=True))
         async with self._gate.closed(self._settings.control_timeout_s):
-            await self._release_owed()
+            await self._giving_back.release_owed()
             await self._stand_by()
 
     async def release_retained(self) -> None:
         if (await self.registrar.read_state()).is_held_by(self._settings.key):
-            await self._bar_before_release(Grant(self._lun, is_reserving=True))
+            await self._giving_back.bar(Grant(self._lun, is_reserving=True))
         async with self._gate.closed(self._settings.control_timeout_s):
-            await self._release_retained_gated()
-
-    async def _release_retained_gated(self) -> None:
-        state = await self.registrar.read_state()
-        if not state.is_held_by(self._settings.key):
-            self._retention = None
-            raise self._nothing_to_release(state)
-        if not all(_is_quiet(one) for one in self._underpaths):
-            what = "not released: old writes are still out, and could land once others may write"
-            raise OpenRefused(what, errno.EIO, lun=self._lun, hint="try again in a while")
-        if not any(one.registered for one in self._underpaths):
-            await self.registrar.register_all()
-        await Runner(self.registrar).run(release(reserved=True, retain=False))
-        state = await self.registrar.read_state()
-        if state.is_held_by(self._settings.key):
-            raise self._refusal(End.EIO, "release", state)
-        self._retention = None
-        self._log.info("retained reservation released")
-        await self._stand_by()
-
-    def _nothing_to_release(self, state: ReserveState) -> MpioError:
-        held = reservation_snapshot(state, self._settings.key)
-        who = f"reserved by key {held.holder} ({held.type})" if held.holder else "nobody holds it"
-        return MpioError(f"this host holds no reservation to release: {who}", lun=self._lun)
-
-    async def _look_at_retained(self) -> None:
-        """See whether the array still has what is to be retained; if nobody answers, it is taken for true."""
-        if self._retention is not None:
-            try:
-                await self.registrar.read_state()
-            except NoUsableUnderpath as error:
-                self._log.info("state unknown", cause=str(error))
-
-    @property
-    def _is_retaining(self) -> bool:
-        """Whether our reservation is to outlive the last close: another host may have taken it since."""
-        last = self.registrar.last_state
-        is_lost = last is not None and not last.is_held_by(self._settings.key)
-        return self._retention is not None and not is_lost
+            await self._giving_back.release_retained()
+            await self._stand_by()
 
     async def _fence_if_lost(self) -> None:
         """Before anything is registered again, see that the older handles' grant still stands."""
@@ -515,7 +413,11 @@ class PersistentOwnership:
     @property
     def _keeps_nothing(self) -> bool:
         """Whether this host is to have nothing at the array, as configured and because it has nothing to do there."""
-        is_idle = self._grant is None and not self._is_retaining and not self._owes_release
+        is_idle = (
+            self._grant is None
+            and not self._giving_back.is_retaining
+            and not self._giving_back.owes
+        )
         return self._settings.standby == "unregistered" and is_idle
 
     async def _stand_by(self) -> None:
@@ -523,15 +425,9 @@ class PersistentOwnership:
         if self._keeps_nothing:
             await self.registrar.unregister_all()
 
-    def _refusal(self, end: End, request: str, state: ReserveState | None) -> OpenRefused:
-        reservation = reservation_snapshot(state, self._settings.key)
-        if reservation.owner == "theirs":
-            what = f"reserved by key {reservation.holder} ({reservation.type})"
-            hint = "close it on that host, or take it over with a forced open"
-        else:
-            what = f"{request} refused ({failures_of(self._underpaths) or 'by the array'})"
-            hint = "see 'mpio-fuse status' for its underpaths"
-        return OpenRefused(what, ERRNOS[end], lun=self._lun, hint=hint)
+    def _refusal(self, end: End, options: OpenOption, state: ReserveState | None) -> OpenRefused:
+        request = f"open with {options}"
+        return refusal(self._lun, self._settings.key, self._underpaths, end, request, state)
 
     # -- fencing
 
@@ -546,8 +442,7 @@ class PersistentOwnership:
         self._stays_out = True
         if self._grant is grant:
             self._grant = None
-            self._owes_release = False
-            self._retention = None
+            self._giving_back.forget()
             self.registrar.reserved = None
         reservation = reservation_snapshot(state, self._settings.key)
         self._log.warning("fenced", reservation=reservation.owner, holder=str(reservation.holder))
@@ -561,9 +456,3 @@ class PersistentOwnership:
                 self._grant.lost_writes += 1
         elif verdict is not Verdict.RETRY_HERE:
             underpath.suspicion = Suspicion(verdict)
-
-
-def _is_quiet(underpath: Underpath) -> bool:
-    """Whether no data command of ours can still come out of this underpath."""
-    is_barred_ghost = underpath.epoch > 0 and underpath.transport.stranded > 0
-    return not (underpath.in_flight or underpath.has_lost_write or is_barred_ghost)
