@@ -1,5 +1,6 @@
 """What happens to links and target, and what a program that reads and writes may notice.  The table; see the end."""
 
+import os
 import signal
 import time
 from collections.abc import Callable, Iterable
@@ -9,8 +10,10 @@ import attrs
 from tests.native.links import Link
 from tests.native.place import Place
 from tests.reliability.command import wait_for
+from tests.reliability.layout import BLOCK_BYTES, WRITTEN, stamp
 
 HOST_A = "a"
+OF_B = "of-b"
 FIRST, SECOND = 0, 1
 OUT_S = 5.0
 """For how long a link is down: longer than any clock that tells a cut from a delay."""
@@ -26,6 +29,9 @@ Act = Callable[[Place], None]
 class Case:
     """``act`` strikes and lifts.  ``settings``: TOML; empty: the defaults.
 
+    ``hosts``: their names; a has the load.  ``medium``: what is wrong with the medium in the end, if it is not to be
+    as host a was told.
+
     ``longest_stall_s``: the longest time without a success that is right, by default settings on a machine that has
     time for it.  ``longest_wait_s``: the same for an operation that fails.
     """
@@ -39,6 +45,8 @@ class Case:
     settings: str = ""
     with_wires: bool = False
     is_quick: bool = False
+    hosts: str = "a"
+    medium: Callable[[Place], list[str]] | None = None
 
 
 def links_of(place: Place) -> list[Link]:
@@ -153,6 +161,34 @@ def session_from(shown: str, network: str) -> str:
     raise ValueError(f"no session from {network} in:\n{shown}")
 
 
+def take_over(place: Place) -> None:
+    """Host a is cut off, host b takes the disk and writes where a was writing, and a's links come back."""
+    place.mount("b")
+    for link in links_of(place):
+        link.set_here("down")
+    time.sleep(1.0)
+    fd = os.open(place.b.with_options("forced"), os.O_RDWR | os.O_DSYNC)
+    for slot, offset_bytes in enumerate(WRITTEN.offsets()):
+        os.pwrite(fd, stamp(OF_B, slot, 1), offset_bytes)
+    for link in links_of(place):
+        link.set_here("up")
+    place.a.wait_until(lambda lun: lun["fenced"], "to know that it is fenced")
+    time.sleep(OUT_S)
+    os.close(fd)
+    place.b.wait_until(lambda lun: not lun["opens"], "its close")
+    place.b.unmount()
+
+
+def not_of_b(place: Place) -> list[str]:
+    """The blocks that are not as host b wrote them."""
+    blocks = [place.medium(offset_bytes, BLOCK_BYTES) for offset_bytes in WRITTEN.offsets()]
+    return [
+        f"slot {slot} ends as {block[:40]!r}, which is not host b's"
+        for slot, block in enumerate(blocks)
+        if block != stamp(OF_B, slot, 1)
+    ]
+
+
 CASES = (
     Case("cut-here", "a link down at the host", cut("here"), 2.0, is_quick=True),
     Case("cut-there", "a link down at the target", cut("there"), 2.0),
@@ -183,6 +219,10 @@ CASES = (
     Case(
         "target-restarts", "it forgets registrations and reservation",
         restart_target(1.0), 20.0, may_see=frozenset({"EBADE"}),
+    ),
+    Case(
+        "take-over", "a host without links, and another takes the disk",
+        take_over, 60.0, may_see=frozenset({"EBADE"}), hosts="ab", medium=not_of_b,
     ),
     Case("flapping", "one link goes and comes", flap("here", (FIRST,)), 2.0),
     Case("flapping-both", "both in turn, never both down", flap("there", (FIRST, SECOND)), 10.0),

@@ -80,7 +80,7 @@ class Outcome:
 
 def run_case(case: Case, directory: Path) -> Outcome:
     """Build a place, run the case there, and take it down."""
-    with built(directory, case.settings, "a", with_wires=case.with_wires) as place:
+    with built(directory, case.settings, case.hosts, with_wires=case.with_wires) as place:
         place.mount("a")
         load = Load(str(place.a.lun), fio_output=directory / "fio.json")
         try:
@@ -95,7 +95,7 @@ def run_case(case: Case, directory: Path) -> Outcome:
         said = place.a.log().splitlines()[-SAID_LINES:]
         place.a.unmount()
         return outcome(
-            case.name, struck_s, noted, fio, back_s, wrong_bytes(place, noted, fio), said
+            case.name, struck_s, noted, fio, back_s, _wrong(case, place, noted, fio), said
         )
 
 
@@ -108,6 +108,12 @@ def wait_until_back(place: Place, limit_s: float) -> float | None:
             return round(time.monotonic() - began_s, 1)
         time.sleep(POLL_S)
     return None
+
+
+def _wrong(case: Case, place: Place, noted: Mapping[str, Any], fio: FioReport) -> list[str]:
+    if case.medium is not None:
+        return [*noted["wrong"], *case.medium(place)]
+    return wrong_bytes(place, noted, fio)
 
 
 def wrong_bytes(place: Place, noted: Mapping[str, Any], fio: FioReport) -> list[str]:
