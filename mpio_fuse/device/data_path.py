@@ -308,12 +308,17 @@ class DataPath:
             except NoUsableUnderpath as error:
                 await self._wait(grant, error)
         while is_write and any(one.has_lost_write for one in self._underpaths):
-            try:
-                await self._recovery.bar(grant)
-            except NoUsableUnderpath as error:
-                if any(one.is_usable for one in self._underpaths):
-                    raise
-                await self._wait(grant, error)
+            if any(one.is_usable for one in self._underpaths):
+                await self._bar(grant)
+            else:
+                await self._wait(grant, self._nothing_left("a write was lost"))
+
+    async def _bar(self, grant: Grant) -> None:
+        try:
+            await self._recovery.bar(grant)
+        except NoUsableUnderpath:
+            if any(one.is_usable for one in self._underpaths):
+                raise
 
     async def _wait(self, grant: Grant, error: MpioError) -> None:
         """Wait for an underpath, outside the gate: what comes back is let in behind it."""

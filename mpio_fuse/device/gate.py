@@ -9,10 +9,11 @@ new registration.
 
 Invariants: a data command is sent only between `Gate.passing`'s entry and exit; inside `Gate.closed` nobody passes;
 closers exclude each other.  A command that hangs does not hold a closer up for ever: the wait for those under way is
-bounded, and each underpath's own count (``in_flight``, ``stranded``) tells the closer which to leave out.
+bounded, and those on underpaths that failed under them are not waited for.  Each underpath's own count (``in_flight``,
+``stranded``) tells the closer which to leave out.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import trio
@@ -21,7 +22,9 @@ import trio
 class Gate:
     """Lets data commands pass unless somebody has closed it."""
 
-    def __init__(self) -> None:
+    def __init__(self, hung: Callable[[], int] = lambda: 0) -> None:
+        """``hung``: how many of the commands under way are not worth waiting for."""
+        self._hung = hung
         self._closing = trio.Lock()
         self._open = trio.Event()
         self._open.set()
@@ -39,8 +42,12 @@ class Gate:
             yield
         finally:
             self._passing -= 1
-            if not self._passing:
-                self._empty.set()
+            self.look_again()
+
+    def look_again(self) -> None:
+        """Something has changed that a closer may wait for."""
+        if self._passing <= self._hung():
+            self._empty.set()
 
     @asynccontextmanager
     async def steady(self) -> AsyncIterator[None]:
@@ -60,7 +67,7 @@ class Gate:
 
     async def _drain(self, timeout_s: float) -> bool:
         with trio.move_on_after(timeout_s):
-            while self._passing:
+            while self._passing > self._hung():
                 self._empty = trio.Event()
                 await self._empty.wait()
         return not self._passing

@@ -14,7 +14,7 @@ command leaves only with a `Grant`, and a grant comes only from an open whose pr
 """
 
 import errno
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import attrs
 import structlog
@@ -51,6 +51,7 @@ class PersistentOwnership:
     Args:
         on_fenced: called when a grant has been fenced; must not block.
         clock: Unix time, for what people are told; nothing is decided by it.
+        check_doubtful: finds out which underpaths hang, of those not heard of since then.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class PersistentOwnership:
         gate: Gate,
         on_fenced: Callable[[], None],
         clock: Callable[[], float],
+        check_doubtful: Callable[[float], Awaitable[None]],
     ) -> None:
         self._lun = lun
         self._underpaths = underpaths
@@ -74,7 +76,9 @@ class PersistentOwnership:
         """Fenced, and not opened since: its underpaths are not registered again by themselves."""
         self._log = log.bind(lun=lun)
         self._same_disk = same_disk
-        self.registrar = Registrar(lun, underpaths, settings, self.note_attention, same_disk)
+        self.registrar = Registrar(
+            lun, underpaths, settings, self.note_attention, same_disk, check_doubtful
+        )
         self._recovery = DeviceRecovery(
             lun,
             same_disk,
@@ -332,22 +336,29 @@ class PersistentOwnership:
                 underpath.suspicion = None
             return is_ours
 
-        there = [one for one in self._underpaths if one.state is not UnderpathState.REMOVED]
+        there = [one for one in self._underpaths if one.is_worth_asking]
         if self._grant is not None:  # I/O waits meanwhile; the checker looks after the others
             there = [one for one in there if one.is_in_service]
         return await side_by_side(there, verify)
 
     async def give_up(self, grant: Grant) -> None:
-        """Figure 12."""
+        """Figure 12.  The grant is over also when this is cancelled: what is owed then, the next look makes up for."""
         self._giving_back.owes = grant.is_reserving and self._giving_back.retention is None
-        await self._giving_back.bar(grant)
-        if grant.is_fenced:
-            return
-        async with self._gate.closed(self._settings.control_timeout_s):
+        try:
+            await self._giving_back.bar(grant)
+            if grant.is_fenced:
+                return
+            async with self._gate.closed(self._settings.control_timeout_s):
+                self._end(grant)
+                await self._giving_back.release_owed()
+                await self._stand_by()
+        finally:
+            self._end(grant)
+
+    def _end(self, grant: Grant) -> None:
+        if self._grant is grant:
             self._grant = None
-            grant.is_given_up = True
-            await self._giving_back.release_owed()
-            await self._stand_by()
+        grant.is_given_up = True
 
     async def retire(self, underpath: Underpath) -> None:
         """Unregistering the holder would release the reservation, so another takes it over first."""

@@ -16,10 +16,12 @@ from collections.abc import Callable, Sequence
 import structlog
 import trio
 
+from mpio_fuse.device.bounds import change_s
 from mpio_fuse.device.checks import Checks
 from mpio_fuse.device.condition.state import IN_SERVICE, Change, Service
 from mpio_fuse.device.condition.underpath_health import UnderpathHealth
 from mpio_fuse.device.data_path import DataPath
+from mpio_fuse.device.first_answer import PATIENCE_S, first_answer
 from mpio_fuse.device.gate import Gate
 from mpio_fuse.device.geometry import Geometry, agreed, learn_geometry, told_capacities
 from mpio_fuse.device.grant import Grant
@@ -82,24 +84,15 @@ class PseudoDevice:
         """Handles on their way out, which still hold their grant."""
         self._geometry: Geometry | None = None
         self._is_removed = False
+        self._change_s = change_s(settings)
         self._changing = trio.Lock()
         self._log = log.bind(lun=self.name)
-        gate = Gate()
+        gate = self._gate = Gate(self._hung)
         self._same_disk = SameDisk(
             logical_unit.wwid,
             logical_unit.capacity,
             settings.control_timeout_s,
             self.note_attention,
-        )
-        kind = PersistentOwnership if logical_unit.has_persistent_reserve else SinglePath
-        self._ownership: PersistentOwnership | SinglePath = kind(
-            self.name,
-            self._same_disk,
-            self.underpaths,
-            settings,
-            gate,
-            self._tell_fenced,
-            clock,
         )
         rules, timeout_s = settings.underpaths, settings.control_timeout_s
         self.checks = Checks(
@@ -111,6 +104,17 @@ class PseudoDevice:
             lambda: self.block_size_bytes,
             self.readmit,
             {Look.CAPACITY: self._look_at_size},
+        )
+        kind = PersistentOwnership if logical_unit.has_persistent_reserve else SinglePath
+        self._ownership: PersistentOwnership | SinglePath = kind(
+            self.name,
+            self._same_disk,
+            self.underpaths,
+            settings,
+            gate,
+            self._tell_fenced,
+            clock,
+            self.checks.check_doubtful,
         )
         no_path = NoPath(rules.no_path_timeout_s, rules.no_path_requests, recheck_s=timeout_s)
         self._outages = Outages(no_path, self.checks.check_all)
@@ -213,7 +217,9 @@ class PseudoDevice:
             await self._await_closes()
             async with self._changing:
                 self._is_removed = True
-                left = await self._ownership.withdraw()
+                left = f"whatever could not be taken back within {self._change_s:g} s"
+                with trio.move_on_after(self._change_s):
+                    left = await self._ownership.withdraw()
             for underpath in self.underpaths:
                 await underpath.transport.aclose()
         if left:
@@ -316,10 +322,12 @@ class PseudoDevice:
     async def _look_at_size(self) -> None:
         """A resize need not be announced, so one underpath is asked now and then, and all when it tells a new one."""
         known = self._same_disk.capacity
-        usable = next((one for one in self.underpaths if one.is_usable), None)
-        if known is None or usable is None:
+        usable = [one for one in self.underpaths if one.is_usable]
+        if known is None or not usable:
             return
-        told = await self._prober(usable).read_capacity()
+        told = await first_answer(
+            usable, lambda one: self._prober(one).capacity_if_told(), PATIENCE_S
+        )
         if told is not None and told.size_bytes != known.size_bytes:
             async with self._changing:
                 await self._follow_size()
@@ -352,8 +360,13 @@ class PseudoDevice:
             if self._is_removed:
                 raise OpenRefused("not served any more", errno.EIO, lun=self.name)
             check_local(self.name, options, self._standing_opens())
-            grant = await self._win(options)
-            await self._learn_geometry_for(grant)
+            with trio.move_on_after(self._change_s) as scope:
+                grant = await self._win(options)
+                await self._learn_geometry_for(grant)
+            if scope.cancelled_caught:
+                what = f"open with {options}: not done within {self._change_s:g} s"
+                hint = "see 'mpio-fuse status' for its underpaths"
+                raise OpenRefused(what, errno.EIO, lun=self.name, hint=hint)
             handle = Handle(self, grant, options)
             self._handles.append(handle)
             self._log.info("opened", options=str(options), opens=len(self._handles))
@@ -407,7 +420,10 @@ class PseudoDevice:
         async with self._changing:
             others = (one for one in (*self._handles, *self._closing) if one is not handle)
             if not grant.is_fenced and not any(one.grant is grant for one in others):
-                await self._ownership.give_up(grant)
+                with trio.move_on_after(self._change_s) as scope:
+                    await self._ownership.give_up(grant)
+                if scope.cancelled_caught:
+                    self._log.warning("close cut short", timeout_s=self._change_s)
 
     async def _await_closes(self) -> None:
         """Closes that have begun come before what is to begin now."""
@@ -437,6 +453,10 @@ class PseudoDevice:
         health = UnderpathHealth(rules, now_s, now_s + rules.check_min_s * share)
         return Underpath(index, transport, health, self._note_change, self._note_look)
 
+    def _hung(self) -> int:
+        """Commands on underpaths that failed under them."""
+        return sum(one.in_flight for one in self.underpaths if not one.is_in_service)
+
     def _note_look(self, _underpath: Underpath, look: Look) -> None:
         self.checks.want(look)
 
@@ -452,6 +472,7 @@ class PseudoDevice:
             event = "underpath marginal" if after.is_marginal else "underpath not marginal"
         tell(event, underpath=underpath.name, before=before.state.value, cause=change.cause)
         self.checks.ring()
+        self._gate.look_again()
         if underpath.service(trio.current_time()) is not Service.NONE:
             self._outages.ring()
 

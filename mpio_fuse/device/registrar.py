@@ -31,10 +31,13 @@ import attrs
 import structlog
 import trio
 
+from mpio_fuse.device.bounds import PREEMPT_TIMEOUT_S, RESET_TIMEOUT_S
 from mpio_fuse.device.control import OnAttention, issue
+from mpio_fuse.device.first_answer import PATIENCE_S, first_answer
 from mpio_fuse.device.same_disk import SameDisk
 from mpio_fuse.device.settings import Settings
 from mpio_fuse.device.side_by_side import side_by_side
+from mpio_fuse.device.speakers import Speakers
 from mpio_fuse.device.underpath import Suspicion, Underpath, UnderpathState
 from mpio_fuse.errors import DecodeError, NoUsableUnderpath, TransportError
 from mpio_fuse.reserve.procedure import Outcome
@@ -47,12 +50,6 @@ from mpio_fuse.scsi.unit_ready import test_unit_ready
 from mpio_fuse.scsi.verdict import Verdict, describe, is_answer_lost, judge, sense_of
 
 log = structlog.get_logger(__name__)
-
-PREEMPT_TIMEOUT_S = 60.0
-"""An array answers PREEMPT AND ABORT only after the victim's commands have ended (LIO: 10 s on a slow disk)."""
-
-RESET_TIMEOUT_S = 30.0
-"""The layers below wait for the target, and may first end the commands that they have there."""
 
 NOT_READY_THOUGH_DONE = (SenseKey.NOT_READY, 0x08, 0x00)
 
@@ -83,6 +80,7 @@ class Registrar:
         settings: Settings,
         on_attention: OnAttention,
         same_disk: SameDisk,
+        check_doubtful: Callable[[float], Awaitable[None]],
     ) -> None:
         self.lun = lun
         self.underpaths = underpaths
@@ -101,6 +99,7 @@ class Registrar:
         self._is_serial = settings.serialise_registers
         self._on_attention = on_attention
         self._same_disk = same_disk
+        self._check_doubtful = check_doubtful
         self._log = log.bind(lun=lun)
 
     # -- registrations
@@ -180,8 +179,8 @@ class Registrar:
         """Side by side, or one after the other for arrays that stall on registrations side by side."""
         return await side_by_side(underpaths, do, is_serial=self._is_serial)
 
-    async def unregister(self, underpath: Underpath) -> None:
-        """Take one underpath's registration back.  Afterwards it counts as unregistered, whatever the array said."""
+    async def unregister(self, underpath: Underpath) -> bool:
+        """Take one underpath's registration back; whether the array agrees.  It counts as unregistered anyway."""
         underpath.registered = False
         completion = await self._issue(underpath, pr_out.register(self.key, ZERO_KEY))
         is_gone = completion.status == Status.RESERVATION_CONFLICT or _is_not_ready(completion)
@@ -189,6 +188,7 @@ class Registrar:
             self._log.warning(
                 "unregister failed", underpath=underpath.name, answer=describe(completion)
             )
+        return completion.is_good or is_gone
 
     async def forget(self, underpath: Underpath) -> None:
         """Leave no registration on an underpath, under whatever key it is."""
@@ -207,8 +207,7 @@ class Registrar:
         speaking = speaking or list(self._registered())
         speaking.sort(key=lambda one: one is self.reserved)
         silent = len(self.underpaths) - len(speaking)
-        for underpath in speaking[:-1]:
-            await self.unregister(underpath)
+        await self.each(speaking[:-1], self.unregister)
         for last in speaking[-1:]:
             if is_key_ours_alone and silent:
                 await self._preempt_leftovers(last, silent)
@@ -241,16 +240,18 @@ class Registrar:
     # -- the reservation
 
     async def read_state(self) -> ReserveState:
-        """Keys and reservation, from the first underpath that answers.
+        """Keys and reservation, from the first underpath that answers, within the time of one command.
 
         Raises:
             NoUsableUnderpath: none answers.
         """
-        for underpath in self._by_health():
-            state = await self._read_state_on(underpath)
-            if state is not None:
-                self.last_state = state
-                return state
+        state = None
+        patience_s = min(PATIENCE_S, self.timeout_s / 4)
+        with trio.move_on_after(self.timeout_s):
+            state = await first_answer(self._by_health(), self._read_state_on, patience_s)
+        if state is not None:
+            self.last_state = state
+            return state
         raise NoUsableUnderpath(
             "no underpath answers PERSISTENT RESERVE IN",
             lun=self.lun,
@@ -259,7 +260,8 @@ class Registrar:
 
     async def reserve(self) -> Outcome:
         """Reserve on a registered underpath; on the next one where transport failed."""
-        for underpath in self._registered():
+        speakers = self._speakers()
+        while (underpath := await speakers.following()) is not None:
             command = pr_out.reserve(self.key, TYPE)
             completion = await self._issue(underpath, command)
             self._log.debug("reserve", underpath=underpath.name, answer=describe(completion))
@@ -277,7 +279,8 @@ class Registrar:
 
     async def preempt_and_abort(self, victim: ReservationKey) -> Outcome:
         """Take the reservation from ``victim``, whose registrations go with it.  See ``owes_abort`` for its tasks."""
-        for underpath in list(self._registered()):
+        speakers = self._speakers()
+        while (underpath := await speakers.following()) is not None:
             if await self._preempt_on(underpath, victim):
                 return Outcome.GOOD
             state = await self.read_state()
@@ -295,7 +298,8 @@ class Registrar:
         live underpath takes the reservation over before it releases it.
         """
         state = await self.read_state()
-        for underpath in sorted(self._registered(), key=lambda one: one is not self.reserved):
+        speakers = self._speakers()
+        while (underpath := await speakers.following()) is not None:
             if not state.is_held_by(self.key):
                 break
             command = pr_out.release(self.key, TYPE)
@@ -327,7 +331,8 @@ class Registrar:
     async def _release_from_the_dead(self, state: ReserveState) -> ReserveState:
         if not state.is_held_by(self.key):
             return state
-        for underpath in list(self._registered()):
+        speakers = self._speakers()
+        while (underpath := await speakers.following()) is not None:
             # A new session may have lost its registration unnoticed; that we were not preempted the state has told.
             if await self.move_to(underpath) or (
                 await self.register(underpath, ignore_existing=True)
@@ -452,15 +457,13 @@ class Registrar:
     def _registered(self) -> Iterator[Underpath]:
         return (one for one in self.underpaths if one.registered)
 
+    def _speakers(self) -> Speakers:
+        return Speakers(self._registered(), self.reserved, self._check_doubtful)
+
     def _by_health(self) -> list[Underpath]:
-        """Those that can be asked, the most promising first; never one that may be another disk."""
-        there = [
-            one
-            for one in self.underpaths
-            if one.state is not UnderpathState.REMOVED and not one.has_another_size
-        ]
+        """Those that can be asked, the most promising first; never one that hangs, or may be another disk."""
         return sorted(
-            there,
+            (one for one in self.underpaths if one.is_worth_asking and not one.has_another_size),
             key=lambda one: (
                 not one.is_usable,
                 one.transport.stranded > 0,

@@ -13,11 +13,12 @@ A SCSI-2 reservation belongs to one nexus, cannot be read, and is gone after any
 * Forced open resets the logical unit, never the target: that would hit the other logical units' users.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 import trio
 
+from mpio_fuse.device.bounds import RESET_TIMEOUT_S
 from mpio_fuse.device.control import issue
 from mpio_fuse.device.gate import Gate
 from mpio_fuse.device.grant import Grant
@@ -39,7 +40,6 @@ from mpio_fuse.scsi.verdict import Verdict, describe, is_answer_lost
 
 log = structlog.get_logger(__name__)
 
-RESET_TIMEOUT_S = 30.0
 IDLE_POLL_S = 0.05
 ATTEMPTS = 3
 """How often RESERVE and RELEASE are sent while their answers are lost: from the same nexus both may be repeated."""
@@ -59,6 +59,7 @@ class SinglePath:
         gate: Gate,
         on_fenced: Callable[[], None],
         clock: Callable[[], float],
+        check_doubtful: Callable[[float], Awaitable[None]],  # noqa: ARG002 - there is one underpath
     ) -> None:
         self._lun = lun
         self._same_disk = same_disk
@@ -203,15 +204,22 @@ class SinglePath:
 
     async def give_up(self, grant: Grant) -> None:
         self._owes_release = grant.is_reserving and self._retention is None
-        if self._carrier is not None and self._carrier.has_lost_write:
-            try:
-                await self.bar(grant)
-            except NoUsableUnderpath as error:
-                self._log.info("lost writes not settled", cause=str(error))
-        async with self._gate.closed(self._settings.control_timeout_s):
+        try:
+            if self._carrier is not None and self._carrier.has_lost_write:
+                try:
+                    await self.bar(grant)
+                except NoUsableUnderpath as error:
+                    self._log.info("lost writes not settled", cause=str(error))
+            async with self._gate.closed(self._settings.control_timeout_s):
+                self._end(grant)
+                await self._release_owed()
+        finally:
+            self._end(grant)
+
+    def _end(self, grant: Grant) -> None:
+        if self._grant is grant:
             self._grant = None
-            grant.is_given_up = True
-            await self._release_owed()
+        grant.is_given_up = True
 
     async def _release_owed(self) -> None:
         if not self._owes_release:

@@ -90,6 +90,11 @@ class Underpath:
         return not self.in_flight and not self.transport.stranded
 
     @property
+    def is_worth_asking(self) -> bool:
+        """False for one that is gone, and for one that failed and has not given back its commands: it hangs."""
+        return self.is_in_service or (self.state is not UnderpathState.REMOVED and self.is_idle)
+
+    @property
     def is_in_service(self) -> bool:
         """Whether commands get through, as far as is known; it may be held down, and carry data only at need."""
         return self.health.state in IN_SERVICE

@@ -53,13 +53,18 @@ class World:
         self._witness = Nexus("iqn.witness", 9)
 
     async def host(
-        self, name: str, underpaths: int = 2, is_down: tuple[int, ...] = (), **settings: object
+        self,
+        name: str,
+        underpaths: int = 2,
+        is_down: tuple[int, ...] = (),
+        rules: UnderpathRules | None = None,
+        **settings: object,
     ) -> Host:
         """A host that has found the disk and registered; ``is_down``: ports it cannot reach.
 
         Unless told otherwise, nothing waits for an underpath.
         """
-        settings.setdefault("underpaths", UnderpathRules(no_path_timeout_s=0))
+        settings["underpaths"] = rules or UnderpathRules(no_path_timeout_s=0)
         transports = [
             SimulatedTransport(self.model, Nexus(f"iqn.host-{name}", port), name=f"{name}{port}")
             for port in range(1, underpaths + 1)
