@@ -186,7 +186,7 @@ async def test_the_nexus_that_holds_is_unregistered_last() -> None:
     world.model.log.clear()
     await registrar.unregister_all()
     order = [line.split()[0] for line in world.sent(host) if line.endswith(" REGISTER")]
-    assert order == ["a1", "a3", "a2"]
+    assert (sorted(order), order[-1]) == (["a1", "a2", "a3"], "a2")
     assert (world.holder, world.keys) == (None, [])
 
 
