@@ -45,9 +45,21 @@ def default_ownership() -> Ownership:
     if os.geteuid() != 0:
         return Ownership(uid=os.geteuid(), gid=os.getegid())
     try:
-        return Ownership(gid=grp.getgrnam(DEFAULT_GROUP).gr_gid)
+        gid = grp.getgrnam(DEFAULT_GROUP).gr_gid
     except KeyError:
         return Ownership()
+    # The kernel opens no file for writing whose owner a user namespace does not have, not even for its root.
+    return Ownership(gid=gid) if _is_mapped(gid) else Ownership()
+
+
+def _is_mapped(gid: int) -> bool:
+    """Whether the user namespace of this process knows the group (user_namespaces(7))."""
+    try:
+        lines = Path("/proc/self/gid_map").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return True
+    ranges = [tuple(map(int, line.split())) for line in lines]
+    return any(first <= gid < first + count for first, _, count in ranges)
 
 
 @attrs.frozen

@@ -51,7 +51,7 @@ from mpio_fuse.errors import (
 )
 from mpio_fuse.scsi import block
 from mpio_fuse.scsi.command import Command, Completion, HostStatus
-from mpio_fuse.scsi.verdict import describe, judge
+from mpio_fuse.scsi.verdict import Verdict, describe, judge
 
 LOOKS = 6
 """How often it is looked into what completions told before one command is sent: a look itself may be told more."""
@@ -301,7 +301,7 @@ class DataPath:
     async def _prepare(self, grant: Grant, *, is_write: bool) -> None:
         """What must be settled first: is it still ours, and is every write that was lost dead."""
         for _ in range(LOOKS):
-            if all(one.suspicion is None for one in self._underpaths):
+            if not any(one.needs_look for one in self._underpaths):
                 break
             try:
                 await self._recovery.look_into(grant)
@@ -317,6 +317,10 @@ class DataPath:
         try:
             await self._recovery.bar(grant)
         except NoUsableUnderpath:
+            if any(one.is_usable for one in self._underpaths):
+                await (
+                    self._checks.check_all()
+                )  # the others may be gone too, and nobody have noticed yet
             if any(one.is_usable for one in self._underpaths):
                 raise
 
@@ -349,6 +353,10 @@ class DataPath:
             try:
                 completion = await self._send(underpath, command)
                 is_settled = not may_still_run(completion)
+            except BaseException:
+                # Its answer may be the one that tells of another disk, or of a preemption, and nobody will see it.
+                underpath.suspicion = Suspicion(Verdict.UNKNOWN)
+                raise
             finally:
                 if is_write and not is_settled and underpath.epoch == epoch:
                     underpath.has_lost_write = True

@@ -82,6 +82,27 @@ class GivingBack:
             except MpioError as error:
                 log.info("lost writes not settled", lun=self._lun, cause=str(error))
 
+    async def settle(self) -> None:
+        """Put up the barrier where a reservation of ours may be given up (gate open)."""
+        if not any(one.has_lost_write for one in self._underpaths):
+            return
+        try:
+            is_ours = (await self._registrar.read_state()).is_held_by(self._settings.key)
+        except NoUsableUnderpath:
+            return
+        if is_ours:
+            await self.bar(Grant(self._lun, is_reserving=True))
+
+    async def require_quiet(self) -> None:
+        """Before an open that would give the reservation up: nothing of ours may land after it.
+
+        Raises:
+            OpenRefused: EBUSY, old writes are still out, and the reservation is what keeps others' data from them.
+        """
+        if not all(_is_quiet(one) for one in self._underpaths) and await self._may_hold():
+            what = "old writes are still out, and could land once the reservation is given up"
+            raise OpenRefused(what, errno.EBUSY, lun=self._lun, hint="try again in a while")
+
     async def release_owed(self) -> None:
         """Figure 12 (gate closed), now if that is safe; otherwise it stays owed, and the next look tries again.
 

@@ -233,6 +233,8 @@ class PersistentOwnership:
 
     async def open(self, options: OpenOption) -> Grant:
         """Figure 7, and the one that it chooses."""
+        if options is OpenOption.NO_RESERVE and self._grant is None:
+            await self._giving_back.settle()
         async with self._gate.closed(self._settings.control_timeout_s):
             try:
                 return await self._open_gated(options)
@@ -245,6 +247,8 @@ class PersistentOwnership:
         await self._fence_if_lost()
         self._stays_out = False
         await self._readmit_for_open(await self._verify_identities())
+        if options is OpenOption.NO_RESERVE and self._grant is None:
+            await self._giving_back.require_quiet()
         grant = self._grant
         runner = Runner(
             self.registrar,
@@ -261,6 +265,8 @@ class PersistentOwnership:
         state = await self.registrar.read_state()
         grant = self._grant or Grant(self._lun)
         if OpenOption.NO_RESERVE not in options:
+            if not grant.is_reserving:
+                self._distrust_stragglers()
             grant.is_reserving = True
         if not is_ours(grant, state, self.registrar):
             self._fence(grant, state)
@@ -273,6 +279,12 @@ class PersistentOwnership:
         if OpenOption.RETAIN_RESERVATION in options and self._giving_back.retention is None:
             self._giving_back.retention = Retention(self._clock())
         return grant
+
+    def _distrust_stragglers(self) -> None:
+        """What was sent before we reserved, and is out still, would be let in by our own reservation: bar it first."""
+        for underpath in self._underpaths:
+            if underpath.transport.stranded:
+                underpath.has_lost_write = True
 
     async def _readmit_for_open(self, answering: Sequence[Underpath]) -> None:
         """While a grant stands, an underpath that lost its registration is registered as at any other time."""

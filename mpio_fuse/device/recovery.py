@@ -81,10 +81,12 @@ class DeviceRecovery:
         async with self._looking:
             grant.check()
             suspects = [
-                (one, one.suspicion) for one in self._underpaths if one.suspicion is not None
+                (one, one.suspicion)
+                for one in self._underpaths
+                if one.suspicion is not None and one.needs_look
             ]
             for underpath, suspicion in suspects:
-                if suspicion.verdict is Verdict.RECHECK_IDENTITY:
+                if suspicion.is_doubt and underpath.is_in_service:
                     await self._same_disk.check(underpath)
             async with self._gate.steady():
                 await self.check_ours(grant)
@@ -225,6 +227,8 @@ class DeviceRecovery:
         with trio.move_on_after(self._drain_timeout_s):
             while not all(one.is_idle for one in lost):  # noqa: ASYNC110 - transports tell nobody of it
                 await trio.sleep(IDLE_POLL_S)
+        if grant.is_reserving and not all(one.is_idle for one in lost):
+            raise self._no_barrier(lost)  # a nexus of ours: the reservation would let it in
         for underpath in lost:
             if not is_dropped or not underpath.is_idle:
                 self._log.warning("a lost write could not be proven dead", underpath=underpath.name)

@@ -36,6 +36,7 @@ from mpio_fuse.device.control import OnAttention, issue
 from mpio_fuse.device.first_answer import PATIENCE_S, first_answer
 from mpio_fuse.device.same_disk import SameDisk
 from mpio_fuse.device.settings import Settings
+from mpio_fuse.device.shared_key import users_of
 from mpio_fuse.device.side_by_side import side_by_side
 from mpio_fuse.device.speakers import Speakers
 from mpio_fuse.device.underpath import Suspicion, Underpath, UnderpathState
@@ -209,7 +210,7 @@ class Registrar:
         silent = len(self.underpaths) - len(speaking)
         await self.each(speaking[:-1], self.unregister)
         for last in speaking[-1:]:
-            if is_key_ours_alone and silent:
+            if is_key_ours_alone:
                 await self._preempt_leftovers(last, silent)
             if last.registered:
                 await self.unregister(last)
@@ -218,17 +219,23 @@ class Registrar:
     async def _preempt_leftovers(self, last: Underpath, silent: int) -> None:
         """Remove registrations of our key that no underpath of ours can take back.
 
-        Only as many as our ``silent`` underpaths can have left: more are somebody else's doing.
+        Only as many as our ``silent`` underpaths can have left, or where the array shows that all are this host's: a
+        session that was logged out and in leaves the registration of its old nexus.
         """
         try:
             state = await self.read_state()
-            if 0 < state.keys.count(self.key) - 1 <= silent:
+            others = state.keys.count(self.key) - 1
+            if 0 < others <= silent or (others > 0 and await self._is_key_ours_alone(last)):
                 await self._issue(last, pr_out.preempt(self.key, self.key, TYPE))
                 state = await self.read_state()
                 # Without a holder some targets remove the sender's own registration too.
                 last.registered = self.key in state.keys
         except NoUsableUnderpath as error:
             self._log.info("leftovers unknown", cause=str(error))
+
+    async def _is_key_ours_alone(self, underpath: Underpath) -> bool:
+        names = await users_of(self.key, underpath, self.timeout_s, self._on_attention)
+        return names is not None and len(names) == 1
 
     def note_scheme(self, state: ReserveState) -> None:
         """See whether registrations are per nexus, with all that could be registered just registered."""
@@ -488,4 +495,4 @@ def _is_not_ready(completion: Completion) -> bool:
 
 
 def _is_doubt(suspicion: Suspicion | None) -> bool:
-    return suspicion is not None and suspicion.verdict is Verdict.RECHECK_IDENTITY
+    return suspicion is not None and suspicion.is_doubt

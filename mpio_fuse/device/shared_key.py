@@ -24,16 +24,24 @@ def iscsi_initiators(status: FullStatus, key: ReservationKey) -> set[str]:
     }
 
 
+async def users_of(
+    key: ReservationKey, underpath: Underpath, timeout_s: float, on_attention: OnAttention
+) -> set[str] | None:
+    """The iSCSI initiators with our key; None where nobody can tell, or some registrant with it has no such name."""
+    command = read_full_status()
+    completion = await issue(underpath, command, timeout_s, on_attention)
+    if not completion.is_good:
+        return None
+    try:
+        status = decode_full_status(received(command, completion))
+    except DecodeError:
+        return None
+    return iscsi_initiators(status, key)
+
+
 async def other_users_of(
     key: ReservationKey, underpath: Underpath, timeout_s: float, on_attention: OnAttention
 ) -> set[str]:
     """All initiators with our key, when they are more than one; empty otherwise, or where nobody can tell."""
-    command = read_full_status()
-    completion = await issue(underpath, command, timeout_s, on_attention)
-    if not completion.is_good:
-        return set()
-    try:
-        names = iscsi_initiators(decode_full_status(received(command, completion)), key)
-    except DecodeError:
-        return set()
-    return names if len(names) > 1 else set()
+    names = await users_of(key, underpath, timeout_s, on_attention)
+    return names if names and len(names) > 1 else set()

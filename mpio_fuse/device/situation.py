@@ -48,7 +48,9 @@ async def read_situation(
 
 def _fact(underpath: Underpath, failure: str) -> UnderpathFact:
     is_busy = bool(underpath.in_flight or underpath.transport.stranded)
-    return UnderpathFact(underpath.name, failure, is_busy, underpath.registered)
+    return UnderpathFact(
+        underpath.name, failure, is_busy, underpath.registered, underpath.has_lost_write
+    )
 
 
 async def _failure_of(

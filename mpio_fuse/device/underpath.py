@@ -34,6 +34,11 @@ class Suspicion:
 
     verdict: Verdict
 
+    @property
+    def is_doubt(self) -> bool:
+        """Whether another disk may be there: it said so, or what it said nobody has understood or heard."""
+        return self.verdict in {Verdict.RECHECK_IDENTITY, Verdict.UNKNOWN}
+
 
 def tell_nobody(_underpath: "Underpath", _news: object) -> None:
     """For underpaths that no device has."""
@@ -98,6 +103,15 @@ class Underpath:
     def is_in_service(self) -> bool:
         """Whether commands get through, as far as is known; it may be held down, and carry data only at need."""
         return self.health.state in IN_SERVICE
+
+    @property
+    def needs_look(self) -> bool:
+        """Whether something was told here that must be looked into before data go anywhere.
+
+        Who is out of service is asked for its identity before it comes back.
+        """
+        told = self.suspicion
+        return told is not None and (self.is_in_service or not told.is_doubt)
 
     @property
     def is_usable(self) -> bool:

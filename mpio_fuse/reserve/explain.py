@@ -23,7 +23,7 @@ from mpio_fuse.reserve.fig07_decision import OpenOption, decide
 from mpio_fuse.reserve.local import check_local
 from mpio_fuse.reserve.procedure import ERRNOS, Act, Box, End, Outcome, Procedure, reservation_found
 from mpio_fuse.reserve.situation import OUR_TYPE, Situation
-from mpio_fuse.scsi.opcodes import PrIn, PrOut
+from mpio_fuse.scsi.opcodes import PrIn, PrOut, TaskManagement
 from mpio_fuse.scsi.pr_in import Reservation
 from mpio_fuse.scsi.reservation_key import ZERO_KEY, ReservationKey
 
@@ -51,6 +51,8 @@ def explain(options: OpenOption, situation: Situation) -> Explanation:
     if situation.reservation is None and situation.opens:
         return Explanation(options=options, errno=errno.EIO, reason="no underpath answers")
     story = _Story(situation)
+    if options is OpenOption.NO_RESERVE and situation.is_ours and not situation.standing:
+        story.bar()
     end = story.walk(procedure())
     code = ERRNOS.get(end)
     if code is not None:
@@ -158,9 +160,9 @@ class _Story:
         self.removed += _registrations_of(victim, self.now)
         yield self._preempt_and_abort(victim)
 
-    def _preempt_and_abort(self, victim: ReservationKey, note: str = "") -> Sent:
+    def _preempt_and_abort(self, victim: ReservationKey, by: str = "", note: str = "") -> Sent:
         words = f"PREEMPT AND ABORT key {victim}, by key {self.now.key}"
-        return Sent(self.now.usable[0].name, PrOut.PREEMPT_AND_ABORT, words, note)
+        return Sent(by or self.now.usable[0].name, PrOut.PREEMPT_AND_ABORT, words, note)
 
     def _release(self) -> Iterator[Sent]:
         """As `Registrar.release`: the nexus that holds, if it can speak; else one that takes over from it first."""
@@ -176,7 +178,7 @@ class _Story:
         else:
             for name in names:
                 yield self._release_over(name, f"no effect: {holder} holds, and does not answer")
-            yield self._preempt_and_abort(self.now.key, "takes over from the dead underpath")
+            yield self._preempt_and_abort(self.now.key, note="takes over from the dead underpath")
             yield from self._register_and_ignore()
             yield self._release_over(names[0])
         self.now = attrs.evolve(self.now, reservation=Reservation(0))
@@ -187,6 +189,29 @@ class _Story:
         )
 
     # -- what the figures leave out
+
+    def bar(self) -> None:
+        """Before our reservation is given up: what an earlier time may have under way is ended."""
+        lost = {one.name for one in self.now.usable if one.has_lost_write}
+        if lost:
+            commands = tuple(self._barrier(lost))
+            title = "barrier: nothing of ours may land once the reservation is given up"
+            self.steps.append(Step("barrier", title, commands, Outcome.DONE))
+
+    def _barrier(self, lost: set[str]) -> Iterator[Sent]:
+        """As `mpio_fuse.device.recovery`: a keeper speaks for all but itself."""
+        names = [one.name for one in self.now.usable]
+        register = f"REGISTER AND IGNORE EXISTING KEY {self.now.key}"
+        while lost:
+            keeper = min(names, key=lambda name: (name in lost, names.index(name)))
+            yield self._preempt_and_abort(self.now.key, keeper)
+            self.now = attrs.evolve(self.now, holder_name=keeper)
+            if lost == {keeper}:
+                yield Sent(keeper, TaskManagement.LOGICAL_UNIT_RESET, "LOGICAL UNIT RESET")
+            for name in names:
+                if name != keeper:
+                    yield Sent(name, PrOut.REGISTER_AND_IGNORE_EXISTING_KEY, register)
+            lost = lost & {keeper} if lost != {keeper} else set()
 
     def stand_by(self) -> None:
         """A refused open of a host that keeps no registrations while it stands by."""

@@ -1,4 +1,4 @@
-"""What an open of a single path would do: SCSI-2 reservations cannot be read, so each box is told as if it went well."""
+"""What an open of a single path would do: SCSI-2 reservations cannot be read, so each box is told as going well."""
 
 from collections.abc import Iterator
 

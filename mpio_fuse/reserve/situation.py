@@ -15,13 +15,14 @@ class UnderpathFact:
     """One underpath.  ``failure`` says why it does not answer; empty when it does.
 
     ``is_registered``: as far as this host remembers.  ``is_busy``: an old command is still under way there, so
-    nothing is registered over it.
+    nothing is registered over it.  ``has_lost_write``: a write of an earlier time may be, so a barrier comes first.
     """
 
     name: str
     failure: str = ""
     is_busy: bool = False
     is_registered: bool = False
+    has_lost_write: bool = False
 
     @property
     def is_usable(self) -> bool:

@@ -110,9 +110,9 @@ def _changes_sent(world: World, host: Host) -> list[str]:
 
 
 def _in_order(commands: Iterable[str]) -> list[str]:
-    """All underpaths are registered at once, in whatever order."""
+    """All underpaths are registered at once, in whatever order, and one that has an attention to tell once more."""
     runs = groupby(commands, key=lambda one: one.split()[1])
-    return [one for _, run in runs for one in sorted(run)]
+    return [one for _, run in runs for one in sorted(set(run))]
 
 
 async def _really(host: Host, options: OpenOption) -> int | None:

@@ -1,11 +1,13 @@
 """What is left at the array when things went wrong: at the last close, at the unmount, by an earlier life."""
 
+import errno
+
 import pytest
 import trio
 from trio.testing import MockClock
 
 from mpio_fuse.device.watch import watch
-from mpio_fuse.errors import Fenced
+from mpio_fuse.errors import Fenced, OpenRefused
 from mpio_fuse.reserve.fig07_decision import OpenOption
 from mpio_fuse.scsi import pr_out
 from mpio_fuse.scsi.command import Command, Completion, Status
@@ -226,3 +228,35 @@ async def test_a_session_that_lost_its_registration_unnoticed_still_releases(
     await handle.aclose()
     await watched(host)
     assert world.holder is None
+
+
+async def test_the_registration_of_a_session_that_was_logged_out_is_taken_back(
+    autojump_clock: MockClock,
+) -> None:
+    """A new session is a new nexus; the array shows that the old one's registration is this host's too."""
+    world = World(LogicalUnitModel(LIO))
+    host = await world.host("a")
+    host.transports[0].log_in_again(isid="00023d0000ff")
+    await (await host.device.open()).aclose()
+    assert world.keys.count(KEYS["a"]) == 3
+    await host.device.remove()
+    assert world.keys == []
+
+
+@pytest.mark.expects_log("underpath down")
+async def test_a_no_reserve_open_gives_nothing_up_over_writes_that_are_still_out(
+    autojump_clock: MockClock,
+) -> None:
+    world = World(LogicalUnitModel(TGT))
+    host = await world.host("a", io_timeout_s=2)
+    handle = await host.device.open(OpenOption.RETAIN_RESERVATION)
+    slow = host.links[1]
+    slow.arrival_s, slow.times_out = 60.0, False
+    for number in range(2):
+        await handle.write(0, stamp(f"write {number}"))
+    slow.arrival_s = 0.0
+    await handle.aclose()
+    with pytest.raises(OpenRefused, match="still out") as refusal:
+        await host.device.open(OpenOption.NO_RESERVE)
+    assert refusal.value.errno == errno.EBUSY
+    assert world.holder == KEYS["a"]
