@@ -16,7 +16,7 @@ blocks are read once more over an underpath that was not struck, past the system
 A *wrong byte* is anything that fio's verification, the probe's reader or that last reading finds, which is not what was
 acknowledged, or what was being written when it failed.
 
-    scripts/lab run --hosts 1 --timeout 1800 -- python -m tests.reliability --cases all --json FILE
+    scripts/lab run --hosts 1 --timeout 1800 -- python -m tests.reliability --cases all --json - > ours.json
     scripts/lab run --hosts 1 --timeout 1800 -- python -m tests.reliability --cases all --system dm-multipath
     scripts/lab run --hosts 1 --fabric loop -- python -m tests.reliability --cases all
 

@@ -24,8 +24,7 @@ PROGRAMS_OF_DM_MULTIPATH = ("multipathd", "udevadm", UDEVD)
 
 
 def say(text: str) -> None:
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
+    sys.stderr.write(f"{text}\n")
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -39,7 +38,10 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--system", choices=list(SystemName), default=SystemName.MPIO_FUSE)
     parser.add_argument("--times", type=int, default=1, metavar="N", help="run each so often")
     parser.add_argument("--quick", action="store_true", help="2 s of each fault: no figures")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all that was measured")
+    parser.add_argument(
+        "--json", metavar="FILE",
+        help="write all that was measured; '-': to standard output, and the rest to standard error",
+    )  # fmt: skip
     parser.add_argument("--list", action="store_true", help="tell what there is, and run nothing")
     return parser
 
@@ -81,6 +83,14 @@ def run_all(
     return outcomes, is_well
 
 
+def _write(outcomes: list[Outcome], file: str | None) -> None:
+    text = json.dumps([attrs.asdict(one) for one in outcomes], indent=1)
+    if file == "-":
+        sys.stdout.write(f"{text}\n")
+    elif file is not None:
+        Path(file).write_text(text)
+
+
 def main() -> int:
     parser = make_parser()
     options = parser.parse_args()
@@ -102,8 +112,7 @@ def main() -> int:
     if options.quick:
         cases = [case.shortened() for case in cases]
     outcomes, is_well = run_all(cases * options.times, system, report)
-    if options.json:
-        options.json.write_text(json.dumps([attrs.asdict(one) for one in outcomes], indent=1))
+    _write(outcomes, options.json)
     return 0 if is_well else 1
 
 

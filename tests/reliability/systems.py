@@ -125,12 +125,12 @@ blacklist_exceptions {{
 
     def start(self, nodes: Iterable[Node]) -> str:
         sysfs.load(*self.MODULES)
-        self._wwid = _scsi_id(next(iter(nodes)))
-        Path("/etc/multipath.conf").write_text(self.CONFIGURATION.format(wwid=self._wwid))
         self._spawn(UDEVD)
         wait_for(lambda: Path("/run/udev/control").exists(), self.START_LIMIT_S, "udevd")
         run("udevadm", "trigger", "--action=add", "--subsystem-match=block")
         run("udevadm", "settle", "--timeout=20")
+        self._wwid = _identity(next(iter(nodes)))
+        Path("/etc/multipath.conf").write_text(self.CONFIGURATION.format(wwid=self._wwid))
         self._spawn("multipathd", "-d", "-s")
         file = Path("/dev/mapper") / self._wwid
         wait_for(file.exists, self.START_LIMIT_S, f"multipathd to make {file}")
@@ -175,10 +175,11 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
     process.wait(20)
 
 
-def _scsi_id(node: Node) -> str:
-    """The identity as multipath-tools spell it: the type of the designator, then its digits."""
-    name = Path(f"/sys/bus/scsi/devices/{node.hctl}/wwid").read_text().strip()
-    return "3" + name.removeprefix("naa.")
+def _identity(node: Node) -> str:
+    """The LUN's identity as udev and multipath-tools have it."""
+    return run(
+        "udevadm", "info", "--query=property", "--property=ID_SERIAL", "--value", node.block
+    ).strip()
 
 
 def _block_name(device: str) -> str:
