@@ -3,6 +3,7 @@
 import argparse
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -33,12 +34,21 @@ of it is on this machine and yours: the array is a tgtd, the cables are TCP rela
 with an initiator name of its own; mpio-fuse speaks iSCSI itself, so no kernel module, no device node but
 /dev/fuse and no root is needed.  All is gone at the end; nothing here touches this machine's disks."""
 
+SHELL_HELP = """
+This prompt is on host A; its cables are $A1 and $A2.  To begin with:
+  mpio-fuse discover $A1 $A2
+  mpio-fuse mount a/mnt --config a/config.toml $A1 $A2 && ls -l a/mnt && mpio-fuse status
+exit ends it all."""
+
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser("scripts/demo --native", description=INTRODUCTION)
     parser.add_argument(
         "-v", "--verbose", action="store_true", help="all output of all commands, the checks' too"
+    )
+    parser.add_argument(
+        "--shell", action="store_true", help="no story, but a prompt on host A, to try things"
     )
     return parser.parse_args(arguments)
 
@@ -101,6 +111,21 @@ def perform(guest: Guest, site: Site, out: Console, *, is_verbose: bool = False)
     return 0
 
 
+def run_shell(site: Site, guest: LocalGuest, out: Console) -> int:
+    """Give a prompt on host A, where array and cables are; its exit status."""
+    numbered = {
+        f"{host.upper()}{at}": url
+        for host in site.hosts
+        for at, url in enumerate(site.urls(host), 1)
+    }
+    variables = {**numbered, "ARRAY": site.tgtd.url()}
+    for name, url in variables.items():
+        out.print(f"  {name}={url}", soft_wrap=True)
+    out.print(SHELL_HELP, soft_wrap=True)
+    environment = os.environ | variables | dict(variables_of(site)["a"])
+    return subprocess.run(["bash"], check=False, cwd=guest.directory, env=environment).returncode
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the command line says, and give the exit status."""
     options = parse(arguments)
@@ -112,6 +137,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     out.print(INTRODUCTION, soft_wrap=True)
     try:
         with prepared() as (site, guest):
+            if options.shell:
+                return run_shell(site, guest, out)
             return perform(guest, site, out, is_verbose=options.verbose)
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED

@@ -60,6 +60,9 @@ from mpio_fuse.scsi.reservation_key import ReservationKey
 
 log = structlog.get_logger(__name__)
 
+DETACHED_S = 1.0
+"""For so long after its last reference was given up, a session may take to end."""
+
 
 class MountedDevice(ServedDevice, AskedDevice, Protocol):
     """A device that a daemon serves, shows the state of, and asks on behalf of people."""
@@ -344,11 +347,24 @@ class _Answers:
             self.daemon.stopping.request()
         else:
             await self._unmount_in_thread(lazily=how == "lazy")
-        if how == "lazy" and self.fs.open_files:
-            return {"ok": True, "open": len(self.fs.open_files), "problems": []}
+            may_wait = how == "idle" or not self.fs.open_files
+            if not (may_wait and await self._ends_by_itself()):
+                if self.fs.open_files:
+                    return {"ok": True, "open": len(self.fs.open_files), "problems": []}
+                self.daemon.stopping.request()
         await self.daemon.finished.wait()
         problems = [str(failure) for failure in self.daemon.failures]
         return {"ok": True, "open": 0, "problems": problems}
+
+    async def _ends_by_itself(self) -> bool:
+        """Whether the kernel ends the session, as it does with the last reference to what was mounted.
+
+        A mount namespace made meanwhile (a container, a service with PrivateMounts) may have a copy of the mount, and
+        keeps it when it is unmounted here.
+        """
+        with trio.move_on_after(DETACHED_S):
+            await self.daemon.finished.wait()
+        return self.daemon.finished.is_set()
 
     async def _unmount_in_thread(self, *, lazily: bool) -> None:
         try:

@@ -8,7 +8,7 @@ from tests.native.__main__ import SOON
 from tests.native.site import Site, built
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def standing_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """Both hosts have mounted."""
     with built(tmp_path_factory.mktemp("native"), SOON) as site:

@@ -65,6 +65,16 @@ def test_the_native_demo_tells_its_story_from_anywhere(tmp_path: Path) -> None:
     assert "\x1b" not in demo.stdout  # no colours in a pipe
 
 
+def test_its_shell_is_on_host_a(tmp_path: Path) -> None:
+    typed = "mpio-fuse mount a/mnt --config a/config.toml --key a1 $A1 $A2 && ls a/mnt && mpio-fuse unmount a/mnt"
+    shell = subprocess.run(
+        [PROJECT_ROOT / "scripts/demo", "--native", "--shell"], cwd=tmp_path, input=typed,
+        capture_output=True, text=True, timeout=DEMO_LIMIT_S, check=False,
+    )  # fmt: skip
+    assert shell.returncode == 0, shell.stdout + shell.stderr
+    assert re.search("^naa[.][0-9a-f]{32}$", shell.stdout, re.MULTILINE)
+
+
 def test_one_wrong_byte_on_the_medium_makes_a_claim_false(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
     with_programs()

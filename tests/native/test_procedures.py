@@ -3,8 +3,10 @@
 import errno
 import os
 import re
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import pytest
 
@@ -139,6 +141,22 @@ def test_unmounting_leaves_nothing_at_the_target_and_mounting_finds_it_again(sit
     assert f"0x{KEYS['b']:016x}" not in keys
     site.mount("b")
     assert site.b.lun.name == site.a.lun.name
+
+
+def test_unmounting_ends_the_daemon_though_another_mount_namespace_has_a_copy_of_the_mount(
+    site: Site,
+) -> None:
+    words = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", "echo made; read line"]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "made\n"
+        site.b.unmount()
+        mounts = Path(f"/proc/{other.pid}/mountinfo").read_text()
+        assert str(site.b.mountpoint) in mounts
+        other.communicate("\n")
+    keys = site.a.command("persist", "read-keys", site.tgtd.url())
+    assert f"0x{KEYS['b']:016x}" not in keys
+    site.mount("b")
 
 
 def test_discover_groups_what_portals_and_cables_lead_to(site: Site) -> None:
