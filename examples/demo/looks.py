@@ -15,6 +15,9 @@ KEYS = {"a": 0xA1, "b": 0xB1}
 EXIT_UNIT_ATTENTION = 6  # of the sg utilities
 MAX_UNIT_ATTENTIONS = 8
 RELEASE_LIMIT_S = 10.0
+RETURN_LIMIT_S = 60.0
+"""A check every few seconds finds an underpath that is back, and it is held down for ten before it carries data."""
+
 POLL_S = 0.05
 
 
@@ -103,6 +106,17 @@ def wait_released(stage: Stage, node: str) -> list[Registration]:
     while holders(found := registrations(stage, node)) and time.monotonic() < deadline_s:
         time.sleep(POLL_S)
     return found
+
+
+def wait_in_service(stage: Stage, mountpoint: str) -> dict[str, dict[str, Any]]:
+    """Wait until every underpath is up, and give what is said of them then (or at the limit)."""
+    deadline_s = time.monotonic() + RETURN_LIMIT_S
+    while time.monotonic() < deadline_s:
+        found = underpaths(stage, mountpoint)
+        if {one["state"] for one in found.values()} == {"up"}:
+            return found
+        time.sleep(POLL_S)
+    return underpaths(stage, mountpoint)
 
 
 def sha256(result: Result) -> str:

@@ -38,6 +38,8 @@ def _lines(document: Document) -> Iterator[str]:
 def _now(document: Document) -> str:
     held = document["reservation"]
     if held is None:
+        if document["is_single_path"]:
+            return "a SCSI-2 reservation, if any, cannot be read"
         return "no underpath answers"
     opens = document["opens"]
     here = f"; open here: {', '.join(opens)}" if opens else ""

@@ -108,6 +108,8 @@ def _reservation(lun: dict[str, Any]) -> str:
     reservation = lun["reservation"]
     owner = reservation["owner"]
     text = _OWNERS.get(owner, "another host's")
+    if reservation["type"] and not reservation["holder"]:
+        text += f" ({reservation['type']})"
     if lun["retained_from_before"]:
         text += " (kept from before this daemon started)"
     if reservation["holder"]:

@@ -20,6 +20,7 @@ def explanation_document(told: Explanation, situation: Situation) -> Document:
         "key": str(situation.key),
         "reservation": reservation_document(held) if held else None,
         "is_ours": situation.is_ours,
+        "is_single_path": not situation.has_persistent_reserve,
         "opens": [spell_options(one) for one in situation.standing],
         "figure": told.figure or None,
         "steps": [_step(one) for one in told.steps],

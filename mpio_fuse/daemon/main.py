@@ -238,6 +238,8 @@ class _Daemon:
         """The stop a signal or a request asks for."""
         await self.stopping.requested.wait()
         fs.drain()
+        for file in fs.namespace.files:
+            file.device.stop_waiting()
         stop_s = self.plan.config.timeouts.stop_s
         with trio.move_on_after(stop_s):
             await trio.to_thread.run_sync(self._detach_served, abandon_on_cancel=True)

@@ -201,7 +201,7 @@ class PseudoDevice:
         """
         async with self._changing:
             await self._ownership.configure()
-            await self._learn_geometry()
+            await self._learn_geometry_at_first()
             await self._ownership.stand_by()
 
     async def remove(self) -> None:
@@ -224,7 +224,7 @@ class PseudoDevice:
                 await underpath.transport.aclose()
         if left:
             what = f"left at the array: {left}"
-            hint = "mount and unmount it again once its underpaths answer"
+            hint = "once its underpaths answer mount it, 'mpio-fuse release' it, and unmount it"
             raise MpioError(what, lun=self.name, hint=hint)
 
     async def add_underpath(self, transport: Transport) -> Underpath:
@@ -381,6 +381,15 @@ class PseudoDevice:
             if self.is_open or not is_resized or not await self._follow_size():
                 raise
         return await self._ownership.open(options)
+
+    async def _learn_geometry_at_first(self) -> None:
+        """Under some reservations the array tells it to the holder alone: then the first open learns it."""
+        try:
+            await self._learn_geometry()
+        except NoUsableUnderpath:
+            if self._ownership.reservation().owner != "theirs":
+                raise
+            self._log.info("size unknown while another host has it reserved")
 
     async def _learn_geometry_for(self, grant: Grant) -> None:
         """A grant that nothing can be done with must not outlive the open that won it."""

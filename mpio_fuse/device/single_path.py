@@ -240,6 +240,9 @@ class SinglePath:
             if self._owes_release:
                 raise self._refusal(End.EIO, OpenOption.DEFAULT)
             self._retention = None
+            if (await self._issue(test_unit_ready())).status == Status.RESERVATION_CONFLICT:
+                what = "this host holds no reservation to release: another host has reserved it"
+                raise MpioError(what, lun=self._lun)
 
     # -- what the data path calls
 

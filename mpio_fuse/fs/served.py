@@ -50,6 +50,10 @@ class ServedDevice(Protocol):
         """0 while it is not known."""
         ...
 
+    def stop_waiting(self) -> None:
+        """The device is about to go: requests that wait for an underpath fail at once, now and later."""
+        ...
+
     async def open(self, options: OpenOption) -> OpenHandle:
         """Run the reserve procedure the options choose.
 

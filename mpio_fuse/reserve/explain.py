@@ -258,6 +258,9 @@ def _notes(options: OpenOption, now: Situation, *, is_refused: bool) -> Iterator
         yield f"open here and not ours any more: {len(now.opens)}, fenced whatever this open does"
     if is_refused:
         return
+    held = now.reservation
+    if OpenOption.FORCED_OPEN in options and held and held.is_held and not now.is_ours:
+        yield "where the array has no PREEMPT AND ABORT: PREEMPT, then a LOGICAL UNIT RESET"
     if OpenOption.RETAIN_RESERVATION in options:
         yield "the last close keeps the reservation"
     elif OpenOption.NO_RESERVE not in options and not now.standing:

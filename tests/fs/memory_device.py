@@ -35,6 +35,9 @@ class MemoryDevice:
     def __attrs_post_init__(self) -> None:
         self.data = bytearray(self.size_bytes)
 
+    def stop_waiting(self) -> None:
+        """Nothing here waits for anything."""
+
     async def open(self, options: OpenOption) -> "MemoryHandle":
         await trio.lowlevel.checkpoint()
         self.asked.append(("open", options))
