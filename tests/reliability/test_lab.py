@@ -1,10 +1,13 @@
-"""A selection of the cases, in the lab; ``python -m tests.reliability`` runs them all, and measures."""
+"""A selection of the cases, in the lab; ``python -m tests.reliability`` runs them all, and measures.
+
+``tests/lab/test_failover.py`` has two more.
+"""
 
 import pytest
 
 from tests.lab.lab import Lab
 
-ISCSI = ("device-offline", "node-deleted", "connection-killed", "lun-reset")
+ISCSI = ("node-deleted", "connection-killed", "lun-reset")
 TAKEOVERS = 10
 
 
