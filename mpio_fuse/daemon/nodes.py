@@ -17,6 +17,7 @@ from mpio_fuse.device.discovery import discover
 from mpio_fuse.device.host import Host
 from mpio_fuse.device.openers import OpenTransport
 from mpio_fuse.device.pseudo_device import PseudoDevice
+from mpio_fuse.device.underpath import UnderpathState
 from mpio_fuse.errors import MpioError
 
 log = structlog.get_logger(__name__)
@@ -43,6 +44,11 @@ class Nodes:
     host: Host
     named: frozenset[str] = frozenset()
     _changing: trio.Lock = attrs.Factory(trio.Lock)
+    _gone: set[str] = attrs.Factory(set)
+    """Underpaths whose nodes vanished, and that did not come back under their names."""
+
+    _initiators: dict[str, str | None] = attrs.Factory(dict)
+    """Remembered: the kernel says nothing of a node that is gone."""
 
     async def add(self, device_node: str, lun: str | None = None) -> str:
         """Take a node in, of the LUN named or of whichever it leads to; that LUN's name.
@@ -59,6 +65,7 @@ class Nodes:
             try:
                 found.raise_for_named()
                 served = self._served(found.luns[0], device_node, lun)
+                self._require_our_initiator(served, device_node)
                 node = found.luns[0].underpaths[0]
                 if node.block_device is not None:
                     await served.claim.add(node.block_device)
@@ -67,6 +74,7 @@ class Nodes:
                     await found.aclose()
                 raise
             await self._take_in(served, node)
+            self._gone.discard(device_node)
             return served.device.name
 
     async def _take_in(self, served: NodeLun, node: ProbedNode) -> None:
@@ -111,13 +119,48 @@ class Nodes:
             f"leads to {wwid}, which is not served here", underpath=device_node, hint=hint
         )
 
+    def _require_our_initiator(self, served: NodeLun, device_node: str) -> None:
+        """Another initiator's nexus may be registered under another host's key, which ours would replace.
+
+        Raises:
+            MpioError: the node is of another initiator than the underpaths that the LUN has.
+        """
+        ours = {self._initiator(one.name) for one in served.device.underpaths} - {None}
+        theirs = self._initiator(device_node)
+        if ours and theirs is not None and theirs not in ours:
+            names = ", ".join(sorted(one for one in ours if one))
+            what = f"is a node of initiator {theirs}, and the LUN is served over {names}"
+            raise MpioError(what, lun=served.device.name, underpath=device_node)
+
+    def _initiator(self, device_node: str) -> str | None:
+        """The iSCSI initiator name: one host has one.  Port names of other transports differ between its adapters."""
+        node = self.host.node(device_node)
+        if node is not None and node.attachment.kind == "iscsi":
+            self._initiators[device_node] = node.attachment.ends.get("initiator")
+        return self._initiators.get(device_node)
+
+    def _replaces_one(self, device_node: str) -> bool:
+        """Whether an underpath of the same initiator is gone: it may have come back under another name."""
+        theirs = self._initiator(device_node)
+        lost = {
+            underpath.name
+            for served in self.luns()
+            for underpath in served.device.underpaths
+            if underpath.state is UnderpathState.REMOVED
+        }
+        return theirs is not None and theirs in {self._initiator(one) for one in lost | self._gone}
+
     # -- as nodes come and go
 
     async def appeared(self, device_node: str) -> None:
-        """A node is there: one of a LUN that is served is taken in, if it may be."""
-        if self.named and device_node not in self.named:
-            return
+        """A node is there: one of a LUN that is served is taken in, if it may be.
+
+        Where nodes were named, one of another name is taken in only for one that is gone.
+        """
         await self._await_disk(device_node)
+        is_known = not self.named or device_node in self.named | self._gone
+        if not is_known and not self._replaces_one(device_node):
+            return
         try:
             name = await self.add(device_node)
         except (MpioError, ExceptionGroup) as error:
@@ -137,6 +180,9 @@ class Nodes:
 
     async def vanished(self, device_node: str) -> None:
         """A node is gone: so is the underpath, if another is left."""
+        if any(_uses(one, device_node) for one in self.luns()):
+            self._initiator(device_node)
+            self._gone.add(device_node)
         try:
             name = await self.remove(device_node)
         except MpioError as error:
@@ -148,7 +194,8 @@ class Nodes:
 def _uses(served: NodeLun, device_node: str) -> bool:
     """Whether it is an underpath that is not out of service for good: such a one makes way."""
     return any(
-        one.name == device_node and one.state.value != "removed" for one in served.device.underpaths
+        one.name == device_node and one.state is not UnderpathState.REMOVED
+        for one in served.device.underpaths
     )
 
 

@@ -12,6 +12,7 @@ from mpio_fuse.daemon.nodes import NodeLun, Nodes
 from mpio_fuse.device.claim import Claim
 from mpio_fuse.device.pseudo_device import PseudoDevice
 from mpio_fuse.device.settings import Settings
+from mpio_fuse.device.sysfs import Attachment
 from mpio_fuse.errors import MpioError
 from mpio_fuse.target.logical_unit import LogicalUnitModel
 from tests.device.answering import disk
@@ -180,3 +181,44 @@ async def test_of_nodes_that_were_named_no_other_is_taken_in(
         announce_log("underpath added")  # type: ignore[operator]
     await _followed(served, NodeEvent("add", "/dev/sg1"))
     assert served.underpaths == ["/dev/sg0", "/dev/sg1"][: 1 + is_named]
+
+
+def _initiator_of(served: Served, device_node: str, name: str) -> None:
+    node = served.host.nodes[device_node]
+    ends = {"initiator": name}
+    served.host.nodes[device_node] = attrs.evolve(node, attachment=Attachment("iscsi", ends))
+
+
+async def test_a_node_of_another_initiator_is_refused() -> None:
+    """Another host may be registered there, under its own key."""
+    one = disk("1")
+    served = await _serve(one, one)
+    _initiator_of(served, "/dev/sg0", "iqn.a")
+    _initiator_of(served, "/dev/sg1", "iqn.b")
+    with pytest.raises(MpioError, match=r"is a node of initiator iqn\.b"):
+        await served.nodes.add("/dev/sg1")
+    assert served.host.open_transports == ["/dev/sg0"]
+    assert served.claim.held == ["sda"]
+
+
+@pytest.mark.virtual_clock
+@pytest.mark.expects_log("underpath added|underpath removed")
+@pytest.mark.parametrize("initiator", ["iqn.a", "iqn.b"])
+async def test_a_named_node_comes_back_under_another_name(
+    initiator: str, autojump_clock: MockClock
+) -> None:
+    one = disk("1")
+    served = await _serve(one, one, one, named=("/dev/sg0", "/dev/sg1"))
+    for device_node, name in (
+        ("/dev/sg0", "iqn.a"),
+        ("/dev/sg1", "iqn.a"),
+        ("/dev/sg2", initiator),
+    ):
+        _initiator_of(served, device_node, name)
+    await served.nodes.add("/dev/sg1")
+    await _followed(served, NodeEvent("add", "/dev/sg2"))
+    assert served.underpaths == ["/dev/sg0", "/dev/sg1"]
+    await _followed(served, NodeEvent("remove", "/dev/sg0"))
+    await _followed(served, NodeEvent("add", "/dev/sg2"))
+    expected = ["/dev/sg1", "/dev/sg2"] if initiator == "iqn.a" else ["/dev/sg1"]
+    assert served.underpaths == expected
