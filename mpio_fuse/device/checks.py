@@ -147,8 +147,7 @@ class Checks:
             said = f"{command.name}: {describe(completion)}"
         finally:
             self._note(underpath, outcome, started_s, said)
-        is_out = health.awaits_admission or (underpath.is_in_service and not underpath.is_usable)
-        if outcome is Check.PASSED and is_out and lets_in:
+        if outcome is Check.PASSED and lets_in and _is_kept_out(underpath):
             await self._let_in(underpath)
 
     def _note(self, underpath: Underpath, outcome: Check, started_s: float, said: str) -> None:
@@ -196,6 +195,13 @@ class Checks:
 def emergency_s(timeout_s: float) -> float:
     """The longest that a check of all takes, where ``timeout_s`` is that of one command."""
     return timeout_s + LET_IN_S
+
+
+def _is_kept_out(underpath: Underpath) -> bool:
+    """Whether it could carry data and does not.  In service and not idle, it is the data path's to look into."""
+    if underpath.is_in_service:
+        return not underpath.is_usable and underpath.is_idle
+    return underpath.health.awaits_admission
 
 
 def _is_checked(underpath: Underpath) -> bool:

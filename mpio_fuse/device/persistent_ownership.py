@@ -219,10 +219,10 @@ class PersistentOwnership:
     async def readmit(self, underpath: Underpath) -> bool:
         if not await self._same_disk.check(underpath):
             return False
+        underpath.suspicion = None  # whatever it told comes before the looks that follow
+        if self._grant is not None:
+            return await self._recovery.readmit(self._grant, underpath)
         async with self._gate.closed(self._settings.control_timeout_s):
-            underpath.suspicion = None
-            if self._grant is not None:
-                return await self._recovery.readmit_gated(self._grant, underpath)
             if self._stays_out or self._keeps_nothing:
                 # It may still be registered, under our key or one of an earlier life, and could write.
                 await self.registrar.forget(underpath)
@@ -291,7 +291,7 @@ class PersistentOwnership:
         for underpath in answering:
             if self._grant is not None and not underpath.registered:
                 try:
-                    await self._recovery.readmit_gated(self._grant, underpath)
+                    await self._recovery.admit(self._grant, underpath)
                 except MpioError as error:
                     self._log.info("not readmitted", underpath=underpath.name, cause=str(error))
 

@@ -304,7 +304,7 @@ class PseudoDevice:
             MpioError: the state could not be read, or (`Fenced`) the device is not ours any more.
         """
         async with self._changing:
-            return await self._ownership.readmit(underpath)
+            return underpath.is_usable or await self._ownership.readmit(underpath)
 
     async def look(self) -> None:
         """See what the array says now; fences handles whose grant is over, and finishes a release that is owed.

@@ -32,6 +32,7 @@ from collections.abc import Callable, Sequence
 import structlog
 import trio
 
+from mpio_fuse.device.first_answer import PATIENCE_S, first_answer
 from mpio_fuse.device.gate import Gate
 from mpio_fuse.device.grant import Grant
 from mpio_fuse.device.registrar import Registrar, ReserveState
@@ -109,14 +110,34 @@ class DeviceRecovery:
         grant.check()
         return state
 
-    async def _readmit(self, grant: Grant, underpath: Underpath) -> None:
+    async def readmit(self, grant: Grant, underpath: Underpath) -> bool:
+        """Let in an underpath that is not in use; whether it carries data now.  I/O goes on over the others meanwhile.
+
+        Whatever answers checks may still hang on REGISTER, and must not hold up what runs without it.  Nothing can be
+        sent there before it is admitted, so the gate need not be closed; but where a registration is the host's, it
+        would let in what is under way on the others.
+        """
+        if self._registrar.is_per_initiator:
+            return await self._readmit(grant, underpath)
+        underpath.is_being_admitted = True
+        try:
+            return await self.admit(grant, underpath, is_gated=False)
+        finally:
+            underpath.is_being_admitted = False
+
+    async def _readmit(self, grant: Grant, underpath: Underpath) -> bool:
         """Register a nexus again for a grant that was found ours a moment ago."""
         async with self._gate.closed(self._drain_timeout_s):
-            await self.readmit_gated(grant, underpath)
+            return await self.admit(grant, underpath)
 
-    async def readmit_gated(self, grant: Grant, underpath: Underpath) -> bool:
-        """Check, register, check; with the gate closed.  Whether the underpath is usable now."""
+    async def admit(self, grant: Grant, underpath: Underpath, *, is_gated: bool = True) -> bool:
+        """Check, register, check; whether the underpath is usable now.
+
+        Without the gate closed the caller keeps data away from it, and whoever closes the gate in between, to bar it,
+        comes first.
+        """
         before = await self.check_ours(grant)
+        epoch = underpath.epoch
         if not await self._registrar.register(underpath, ignore_existing=True):
             return False
         told = underpath.suspicion  # by the registration: our own preempt, most often
@@ -124,31 +145,54 @@ class DeviceRecovery:
             return False
         try:
             after = await self.check_ours(grant)
-            if not grant.is_reserving and not await self._is_unbroken(underpath, before, after):
+            if not await self._is_unbroken(grant, underpath, before, after, is_gated=is_gated):
                 self._fence(grant, after)
             grant.check()
         except MpioError:
             # Preempted in between: this registration must not let anything of ours in.
             await self._registrar.unregister(underpath)
             raise
+        if underpath.epoch != epoch or not underpath.registered:
+            underpath.registered = False  # a barrier in between may have removed it at the array
+            return False
         if told is not None and told.verdict is Verdict.REEXAMINE and underpath.suspicion is told:
             underpath.suspicion = None
         self._log.info("underpath registered again", underpath=underpath.name)
         return True
 
     async def _is_unbroken(
-        self, underpath: Underpath, before: ReserveState, after: ReserveState
+        self,
+        grant: Grant,
+        underpath: Underpath,
+        before: ReserveState,
+        after: ReserveState,
+        *,
+        is_gated: bool,
     ) -> bool:
         """Whether nobody preempted us between the two looks, which ``underpath`` was registered between.
 
-        Our own REGISTER AND IGNORE raises the generation by one, or on some arrays not at all.
+        A reservation of ours that still stands shows it.  Our own REGISTER AND IGNORE raises the generation by one, or
+        on some arrays not at all.
         """
-        siblings = [one for one in self._underpaths if one.registered and one is not underpath]
-        for sibling in siblings:
-            if await self._registrar.confirm(sibling):
-                return True
+        if grant.is_reserving:
+            return True
+        if is_gated:
+            is_confirmed = await self._is_confirmed_beside(underpath)
+        else:
+            async with self._gate.closed(0):  # what is being confirmed counts as unregistered
+                is_confirmed = await self._is_confirmed_beside(underpath)
         acted = (after.reservation.generation - before.reservation.generation) % (1 << 32)
-        return acted <= 1
+        return is_confirmed or acted <= 1
+
+    async def _is_confirmed_beside(self, underpath: Underpath) -> bool:
+        """Whether a sibling's registration still stands."""
+
+        async def confirm(sibling: Underpath) -> bool | None:
+            return await self._registrar.confirm(sibling) or None
+
+        siblings = [one for one in self._underpaths if one.registered and one is not underpath]
+        siblings.sort(key=lambda one: not one.is_usable)
+        return bool(await first_answer(siblings, confirm, PATIENCE_S))
 
     # -- the barrier
 
@@ -179,7 +223,7 @@ class DeviceRecovery:
         """Preempt And Abort our own key; who did it.  A second try when it had lost its registration by then."""
         for keeper in self._keepers(lost):
             if await self._registrar.move_to(keeper) or (
-                await self.readmit_gated(grant, keeper) and await self._registrar.move_to(keeper)
+                await self.admit(grant, keeper) and await self._registrar.move_to(keeper)
             ):
                 await self._abort_what_is_owed(lost)
                 await self.check_ours(grant)
@@ -216,9 +260,20 @@ class DeviceRecovery:
         self._log.info("barrier", lost=[one.name for one in lost], keeper=keeper.name)
 
     async def _readmit_others(self, grant: Grant, keeper: Underpath) -> None:
-        for other in self._underpaths:
-            if other is not keeper and other.is_in_service:
-                await self.readmit_gated(grant, other)
+        """Those in service; one that hangs now has no time to hold the others up."""
+        errors: list[MpioError] = []
+
+        async def admit(underpath: Underpath) -> bool:
+            try:
+                return await self.admit(grant, underpath)
+            except MpioError as error:
+                errors.append(error)
+                return False
+
+        others = [one for one in self._underpaths if one is not keeper and one.is_in_service]
+        await self._registrar.each([one for one in others if not one.is_being_admitted], admit)
+        if errors:
+            raise errors[0]
 
     async def _bar_by_reset(self, grant: Grant) -> None:
         """The array drops what it has; what this host's layers still hold cannot be barred, and is waited for."""
@@ -262,7 +317,7 @@ class DeviceRecovery:
             if other in (keeper, leaving) or not other.is_in_service:
                 continue
             if grant is not None:
-                await self.readmit_gated(grant, other)
+                await self.admit(grant, other)
             else:
                 await self._registrar.register(other, ignore_existing=True)
 

@@ -56,7 +56,9 @@ class Underpath:
     every command sent here before is known to be dead at the array.  ``has_lost_write``: of a write of this epoch
     nobody knows whether it is over, so nothing may be written anywhere before a barrier.  ``suspicion``: what a
     completion told that somebody must look into before data goes here again.  ``has_another_size``: than the device, so
-    that it may be another disk, and is not registered.  ``access``: what the array says of its target port (ALUA).
+    that it may be another disk, and is not registered.  ``is_being_admitted``: it is being registered while I/O goes on
+    over others, and carries nothing before the looks that come after.  ``access``: what the array says of its target
+    port (ALUA).
 
     Its state is its health's, and changes only by what `admitted` and the methods after it say.  ``on_change`` is told
     of each change, ``on_look`` of what a completion said that must be found out but keeps no data waiting.
@@ -68,6 +70,7 @@ class Underpath:
     on_change: Callable[["Underpath", Change], None] = tell_nobody
     on_look: Callable[["Underpath", Look], None] = tell_nobody
     registered: bool = False
+    is_being_admitted: bool = False
     in_flight: int = 0
     in_flight_bytes: int = 0
     epoch: int = 0
@@ -116,7 +119,12 @@ class Underpath:
     @property
     def is_usable(self) -> bool:
         """Whether data commands may be sent here: never before the registration is known good."""
-        return self.registered and self.suspicion is None and self.is_in_service
+        return (
+            self.registered
+            and self.suspicion is None
+            and self.is_in_service
+            and not self.is_being_admitted
+        )
 
     @property
     def may_carry(self) -> bool:

@@ -41,7 +41,9 @@ async def _no_barrier(self: DeviceRecovery, _grant: Grant) -> None:
         underpath.has_lost_write = False
 
 
-async def _registers_unchecked(self: DeviceRecovery, _grant: Grant, underpath: Underpath) -> bool:
+async def _registers_unchecked(
+    self: DeviceRecovery, _grant: Grant, underpath: Underpath, **_options: bool
+) -> bool:
     """A returning underpath is registered without a look at the state, before or after."""
     return await self._registrar.register(underpath, ignore_existing=True)
 
@@ -61,7 +63,7 @@ async def _leaves_it_to_the_dead(_self: Registrar, state: ReserveState) -> Reser
 MUTATIONS: dict[str, Mutation] = {
     "barrier": Mutation(DeviceRecovery, "bar", _no_barrier, frozenset((1, 2))),
     "recheck-before-register": Mutation(
-        DeviceRecovery, "readmit_gated", _registers_unchecked, frozenset((2,))
+        DeviceRecovery, "admit", _registers_unchecked, frozenset((2,))
     ),
     "sticky-fence": Mutation(Grant, "check", _forgets_the_fence, frozenset((2, 5))),
     "holder-transfer": Mutation(
