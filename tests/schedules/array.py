@@ -149,7 +149,8 @@ class ArrayUnit(LogicalUnitModel):
         )
 
     def lose_power(self, *, announced: bool, keeps: bool) -> None:
-        """Off and on again; ``keeps``: registrations and reservation come back (APTPL)."""
+        """Off and on again; ``keeps``: registrations and reservation come back, where the array can do that (APTPL)."""
+        keeps = keeps and self.quirks.has_aptpl
         self.persistent.is_aptpl_active = keeps
         self.power_loss(announced=announced)
         self.persistent.is_aptpl_active = False
