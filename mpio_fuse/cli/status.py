@@ -130,8 +130,22 @@ def _opens(lun: dict[str, Any]) -> str:
 
 def _underpaths(underpaths: list[dict[str, Any]]) -> Text:
     counted = ("in flight", "reads", "read", "writes", "written", "failures")
-    titles = ("    underpath", "state", "registered", *counted, "last failure")
-    return columns(titles, map(_row, underpaths), right=counted)
+    titles = ["    underpath", "state", "registered", *counted, "last failure"]
+    rows = [_row(one) for one in underpaths]
+    if any(one["access"] for one in underpaths):  # no column for what most arrays do not have
+        titles.insert(2, "access")
+        for row, one in zip(rows, underpaths, strict=True):
+            row.insert(2, one["access"] or "")
+    return columns(titles, rows, right=counted)
+
+
+def _state(one: dict[str, Any]) -> str:
+    """The state, and why an underpath that works carries less than others, or nothing."""
+    if one["failed_by_hand"]:
+        return f"{one['state']}, by hand"
+    if one["marginal"] and one["carries"] == "at need":
+        return f"{one['state']}, marginal"
+    return str(one["state"])
 
 
 def _row(one: dict[str, Any]) -> list[str]:
@@ -139,7 +153,7 @@ def _row(one: dict[str, Any]) -> list[str]:
     in_flight = str(one["in_flight"])
     return [
         f"    {one['device']}",
-        one["state"],
+        _state(one),
         f"{registered}, holder" if one["holder"] else registered,
         f"{in_flight} (+{one['stranded']} lost)" if one["stranded"] else in_flight,
         str(one["reads"]),

@@ -35,6 +35,22 @@ def remove(lun: str, device: str) -> None:
     _ask("remove", lun, device)
 
 
+@underpath.command()
+@click.argument("lun", metavar="LUN")
+@click.argument("device", metavar="DEVICE")
+def fail(lun: str, device: str) -> None:
+    """Stop using DEVICE until it is reinstated; what it holds moves to another underpath first."""
+    _ask("fail", lun, device)
+
+
+@underpath.command()
+@click.argument("lun", metavar="LUN")
+@click.argument("device", metavar="DEVICE")
+def reinstate(lun: str, device: str) -> None:
+    """Check DEVICE now and use it again, without waiting for its hold-down to end."""
+    _ask("reinstate", lun, device)
+
+
 def _ask(action: str, lun: str, device: str) -> dict[str, Any]:
     served = require_served(lun)
     request = {"request": "underpath", "action": action, "lun": served.wwid, "device": device}

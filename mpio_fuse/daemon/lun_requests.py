@@ -1,4 +1,4 @@
-"""Requests to the control socket that are about one LUN: reading reservations, explaining an open, releasing.
+"""Requests to the control socket that are about one LUN: its reservation, its opens, its underpaths.
 
 They speak to the array, so each may take as long as the device's own bounds let it.
 """
@@ -31,6 +31,10 @@ class AskedDevice(Protocol):
 
     async def release_retained(self) -> None: ...
 
+    async def fail_underpath(self, name: str) -> None: ...
+
+    async def reinstate_underpath(self, name: str) -> None: ...
+
 
 async def answer_for(
     devices: Sequence[AskedDevice], request: dict[str, Any]
@@ -47,6 +51,17 @@ async def answer_for(
             return {"ok": True, "explain": await _explain(_device(devices, lun), options)}
         case {"request": "release", "lun": str(lun)}:
             await _device(devices, lun).release_retained()
+            return {"ok": True}
+        case {"request": "underpath", "action": "fail", "lun": str(lun), "device": str(device)}:
+            await _device(devices, lun).fail_underpath(device)
+            return {"ok": True}
+        case {
+            "request": "underpath",
+            "action": "reinstate",
+            "lun": str(lun),
+            "device": str(device),
+        }:
+            await _device(devices, lun).reinstate_underpath(device)
             return {"ok": True}
     return None
 

@@ -33,6 +33,8 @@ def lun_report(
             for one in open_files
             if one.node.device is file.device
         ],
+        "selector": device.selector,
+        "failback": device.failback,
         "underpaths": [_underpath(one) for one in device.underpaths],
     }
 
@@ -61,6 +63,10 @@ def _underpath(one: UnderpathSnapshot) -> dict[str, Any]:
         "bytes_written": counters.bytes_written,
         "failures": counters.failures,
         "last_failure": one.last_failure or None,
+        "marginal": one.is_marginal,
+        "failed_by_hand": one.is_held_out,
+        "access": one.access,
+        "carries": one.carries,
     }
 
 

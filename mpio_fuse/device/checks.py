@@ -96,6 +96,11 @@ class Checks:
                     if _is_checked(underpath):
                         nursery.start_soon(self._check, underpath)
 
+    async def check_one(self, underpath: Underpath) -> None:
+        """Check it now, and have it let in again when it answers; bounded as `check_all`."""
+        with trio.move_on_after(emergency_s(self._timeout_s)):
+            await self._check(underpath)
+
     async def check_doubtful(self, since_s: float) -> None:
         """Check those in service of which nothing was heard since then; nothing is let in again.
 

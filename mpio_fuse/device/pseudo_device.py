@@ -37,7 +37,7 @@ from mpio_fuse.device.same_disk import SameDisk
 from mpio_fuse.device.selection.selection import Selection
 from mpio_fuse.device.settings import Settings
 from mpio_fuse.device.single_path import SinglePath
-from mpio_fuse.device.snapshot import DeviceSnapshot, underpath_snapshot
+from mpio_fuse.device.snapshot import DeviceSnapshot, failback_text, underpath_snapshot
 from mpio_fuse.device.underpath import Underpath, UnderpathState
 from mpio_fuse.errors import MpioError, NoUsableUnderpath, OpenRefused
 from mpio_fuse.reserve.fig07_decision import OpenOption, check_options
@@ -48,6 +48,8 @@ from mpio_fuse.scsi.verdict import Verdict
 from mpio_fuse.transport.contract import Transport
 
 log = structlog.get_logger(__name__)
+
+IDLE_POLL_S = 0.01
 
 
 class PseudoDevice:
@@ -116,13 +118,14 @@ class PseudoDevice:
             clock,
             self.checks.check_doubtful,
         )
+        self._selection = Selection(rules.selection)
         no_path = NoPath(rules.no_path_timeout_s, rules.no_path_requests, recheck_s=timeout_s)
         self._outages = Outages(no_path, self.checks.check_all)
         self.data = DataPath(
             self.name,
             self.underpaths,
             gate,
-            Selection(rules.selection),
+            self._selection,
             self._ownership.recovery,
             self._outages,
             self.checks,
@@ -172,7 +175,8 @@ class PseudoDevice:
 
     def snapshot(self) -> DeviceSnapshot:
         """The state as it is known; sends nothing and never waits."""
-        ownership = self._ownership
+        ownership, now_s = self._ownership, trio.current_time()
+        rules = self.settings.underpaths.selection
         return DeviceSnapshot(
             name=self.name,
             wwid=str(self.logical_unit.wwid),
@@ -186,9 +190,16 @@ class PseudoDevice:
                 for handle in self._handles
             ),
             underpaths=tuple(
-                underpath_snapshot(one, is_holder=ownership.is_holder(one))
+                underpath_snapshot(
+                    one,
+                    now_s,
+                    is_holder=ownership.is_holder(one),
+                    is_in_group_in_use=self._selection.is_in_use(one),
+                )
                 for one in self.underpaths
             ),
+            selector=rules.selector.value,
+            failback=failback_text(rules.failback),
         )
 
     # -- coming and going
@@ -280,6 +291,51 @@ class PseudoDevice:
                     await self._ownership.retire(underpath)
                 await self._forget(underpath)
             self._log.info("underpath removed on request", underpath=name)
+
+    async def fail_underpath(self, name: str) -> None:
+        """Take an underpath out of service until `reinstate_underpath`; what it holds moves to another.
+
+        Its registration goes too, unless commands under way there do not end.
+
+        Raises:
+            MpioError: there is none of that name, it is gone, or it is the last of a device that is open.
+        """
+        async with self._changing:
+            underpath = self.underpath(name)
+            if underpath.state is UnderpathState.REMOVED:
+                raise MpioError("its node is gone", lun=self.name, underpath=name)
+            if self.is_open and underpath.is_usable and not self._usable_beside(underpath):
+                hint = "close what has it open, or unmount"
+                what = "the last usable underpath"
+                raise MpioError(what, lun=self.name, underpath=name, hint=hint)
+            underpath.note(underpath.health.fail(trio.current_time()))
+            with trio.move_on_after(self.settings.control_timeout_s):
+                while underpath.in_flight:  # noqa: ASYNC110 - nobody tells of each command
+                    await trio.sleep(IDLE_POLL_S)
+            try:
+                await self._ownership.retire(underpath)
+            except MpioError as error:
+                self._log.info("registration left", underpath=name, cause=str(error))
+
+    async def reinstate_underpath(self, name: str) -> None:
+        """Have an underpath checked now and let in again, without hold-down, and its group gone back to.
+
+        Raises:
+            MpioError: there is none of that name, it is gone, or it is not back in service.
+        """
+        underpath = self.underpath(name)
+        underpath.note(underpath.health.reinstate(trio.current_time()))
+        self._selection.go_back()
+        await self.checks.check_one(underpath)
+        if not underpath.is_in_service:
+            what = f"not back in service ({underpath.last_failure or underpath.state.value})"
+            hint = "it is checked again by itself; see 'mpio-fuse status'"
+            if underpath.state is UnderpathState.REMOVED:
+                hint = "'mpio-fuse underpath add' takes its node in once it is there"
+            raise MpioError(what, lun=self.name, underpath=name, hint=hint)
+
+    def _usable_beside(self, underpath: Underpath) -> list[Underpath]:
+        return [one for one in self.underpaths if one is not underpath and one.is_usable]
 
     async def _forget(self, underpath: Underpath) -> None:
         self.underpaths.remove(underpath)

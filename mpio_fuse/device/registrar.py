@@ -109,6 +109,8 @@ class Registrar:
         """Register one underpath; whether the array said that it is.  Records nothing but the truth."""
         if underpath.state is UnderpathState.REMOVED or underpath.has_another_size:
             return False
+        if underpath.health.is_held_out:
+            return False
         if underpath.in_flight or underpath.transport.stranded:
             underpath.refused("an old command is still under way here; not registered")
             return False

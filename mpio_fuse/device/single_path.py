@@ -379,6 +379,8 @@ class SinglePath:
         """Whether our disk is there and no old command is; a reservation conflict is an answer."""
         if underpath.state is UnderpathState.REMOVED or not underpath.is_idle:
             return False
+        if underpath.health.is_held_out:
+            return False
         if not await self._same_disk.check(underpath):
             return False
         underpath.suspicion = None

@@ -2,15 +2,22 @@
 
 import attrs
 
+from mpio_fuse.device.condition.state import Service
 from mpio_fuse.device.registrar import ReserveState
 from mpio_fuse.device.retention import Retention
+from mpio_fuse.device.selection.access import Access
+from mpio_fuse.device.selection.rules import Failback
 from mpio_fuse.device.underpath import Counters, Underpath
 from mpio_fuse.scsi.reservation_key import ReservationKey
 
 
 @attrs.frozen
 class UnderpathSnapshot:
-    """One underpath, as it is known."""
+    """One underpath, as it is known.
+
+    ``is_held_out``: failed by an administrator.  ``access``: its target port's ALUA state in words, None when the array
+    does not say.  ``carries``: data; ``yes``, ``at need`` (when no better one is left) or ``no``.
+    """
 
     name: str
     state: str
@@ -20,6 +27,10 @@ class UnderpathSnapshot:
     stranded: int
     counters: Counters
     last_failure: str
+    is_marginal: bool = False
+    is_held_out: bool = False
+    access: str | None = None
+    carries: str = "no"
 
 
 @attrs.frozen
@@ -47,6 +58,8 @@ class DeviceSnapshot:
     opens: tuple[str, ...]
     underpaths: tuple[UnderpathSnapshot, ...]
     retention: Retention | None = None
+    selector: str = ""
+    failback: str = ""
 
 
 def reservation_snapshot(state: ReserveState | None, key: ReservationKey) -> ReservationSnapshot:
@@ -60,7 +73,9 @@ def reservation_snapshot(state: ReserveState | None, key: ReservationKey) -> Res
     return ReservationSnapshot(owner, held.holder, held.type.title)
 
 
-def underpath_snapshot(underpath: Underpath, *, is_holder: bool) -> UnderpathSnapshot:
+def underpath_snapshot(
+    underpath: Underpath, now_s: float, *, is_holder: bool, is_in_group_in_use: bool
+) -> UnderpathSnapshot:
     """One underpath in words and numbers; the counters are a copy."""
     return UnderpathSnapshot(
         name=underpath.name,
@@ -71,4 +86,30 @@ def underpath_snapshot(underpath: Underpath, *, is_holder: bool) -> UnderpathSna
         stranded=underpath.transport.stranded,
         counters=attrs.evolve(underpath.counters),
         last_failure=underpath.last_failure,
+        is_marginal=underpath.health.is_marginal(now_s),
+        is_held_out=underpath.health.is_held_out,
+        access=_access_text(underpath.access),
+        carries=_carries(underpath, now_s, is_in_group_in_use=is_in_group_in_use),
     )
+
+
+def _access_text(access: Access | None) -> str | None:
+    """As multipath and sg3_utils write them."""
+    if access is None:
+        return None
+    text = access.state.name.lower().replace("active_", "active/").replace("_", "-")
+    return f"{text}, preferred" if access.is_preferred else text
+
+
+def _carries(underpath: Underpath, now_s: float, *, is_in_group_in_use: bool) -> str:
+    if not underpath.is_usable or not underpath.may_carry:
+        return "no"
+    is_first = is_in_group_in_use and underpath.service(now_s) is Service.FULL
+    return "yes" if is_first else "at need"
+
+
+def failback_text(failback: Failback) -> str:
+    """As it is configured."""
+    if failback.after_s is None:
+        return "manual"
+    return f"{failback.after_s:g}" if failback.after_s else "immediate"

@@ -208,3 +208,17 @@ def test_explain_of_nodes_of_a_served_lun_names_the_lun(
     terminal.run("mount", terminal.root)
     said = terminal.run("explain", "forced", "--device", "/dev/sg7", "--key", "1", status=2)
     assert "'mpio-fuse explain forced disk' asks it" in said
+
+
+def test_an_underpath_is_failed_and_reinstated(terminal: Terminal) -> None:
+    terminal.run("mount", terminal.root)
+    terminal.run("underpath", "fail", "disk", "a1")
+    failed, other = terminal.lun()["underpaths"]
+    assert (failed["state"], failed["failed_by_hand"], failed["carries"]) == ("down", True, "no")
+    assert (other["state"], other["failed_by_hand"], other["carries"]) == ("up", False, "yes")
+    assert "a1         down, by hand  no" in terminal.run("status", "disk")
+    error = terminal.run("underpath", "fail", "disk", "a7", status=1)
+    assert "a7: no such underpath" in error
+    terminal.run("underpath", "reinstate", "disk", "a1")
+    assert [one["state"] for one in terminal.lun()["underpaths"]] == ["up", "up"]
+    assert (terminal.lun()["selector"], terminal.lun()["failback"]) == ("round-robin", "immediate")

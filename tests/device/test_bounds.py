@@ -1,7 +1,9 @@
 """Everything ends, within what the configuration says, however many underpaths hang (promise 6)."""
 
 import contextlib
+import re
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import pytest
 import trio
@@ -10,19 +12,22 @@ from trio.testing import MockClock
 from mpio_fuse.device.bounds import change_s, request_s
 from mpio_fuse.device.checks import emergency_s
 from mpio_fuse.device.handle import Handle
+from mpio_fuse.device.settings import Settings
 from mpio_fuse.device.underpath_rules import UnderpathRules
 from mpio_fuse.device.watch import watch
 from mpio_fuse.errors import MpioError
 from mpio_fuse.reserve.fig07_decision import OpenOption
 from mpio_fuse.scsi.command import Command
 from mpio_fuse.scsi.opcodes import OpCode
-from tests.device.world import Host, World, stamp
+from tests.device.world import KEYS, Host, World, stamp
 
 pytestmark = [pytest.mark.virtual_clock]
 
 IO_S, CONTROL_S, NO_PATH_S = 30.0, 10.0, 60.0
 OUTAGE_S = IO_S + NO_PATH_S + emergency_s(CONTROL_S)
 """One command hangs, then nobody is left for the time that is waited, with a check at its end."""
+
+MANUAL = Path(__file__).parents[2] / "docs/config.md"
 
 Act = Callable[[Host, Handle], Awaitable[object]]
 SAID = "underpath down|flush at the last close failed|procedure cut short|unregister failed"
@@ -165,3 +170,17 @@ async def test_what_is_enforced_is_enforced(autojump_clock: MockClock) -> None:
         link.answer_s = CONTROL_S - 1
     elapsed_s = await _elapsed_s(host, host.device.open)
     assert CONTROL_S < elapsed_s <= change_s(host.device.settings)
+
+
+def test_the_manual_has_the_bounds_of_the_defaults() -> None:
+    settings = Settings(KEYS["a"])
+    request, change = request_s(settings), change_s(settings)
+    told = re.findall(
+        r"^\| [a-z ,]+ \| (\d+) s \|", MANUAL.read_text(encoding="utf-8"), re.MULTILINE
+    )
+    assert [float(one) for one in told] == [
+        request,
+        change,
+        request + change,
+        request + 2 * change,
+    ]

@@ -64,6 +64,10 @@ class UnderpathHealth:
             return Service.LAST_RESORT
         return Service.FULL
 
+    def is_marginal(self, now_s: float) -> bool:
+        """Whether it was lost so often that it carries data only at need."""
+        return self._flapping.is_marginal(now_s)
+
     @property
     def next_check_s(self) -> float:
         """When to check next; I/O that passes is a check too, and puts it off."""

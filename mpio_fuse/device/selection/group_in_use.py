@@ -23,6 +23,11 @@ class GroupInUse:
         self._better_since_s = 0.0
         self._go_back = False
 
+    @property
+    def in_use(self) -> Preference | None:
+        """The group of the last choice."""
+        return self._in_use
+
     def go_back(self) -> None:
         """To the best group, at the next choice, whatever is configured."""
         self._go_back = True

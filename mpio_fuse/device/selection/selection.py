@@ -43,6 +43,10 @@ class Selection:
         """To the best group at the next choice: an administrator's failback."""
         self._group.go_back()
 
+    def is_in_use(self, one: Candidate) -> bool:
+        """Whether its priority group was the one in use at the last choice; before the first all are."""
+        return self._group.in_use in {None, self._preference(one)}
+
     def choose(
         self,
         candidates: Sequence[C],
