@@ -55,6 +55,7 @@ from mpio_fuse.fs.operations import (
     Operations,
     mount_options,
 )
+from mpio_fuse.fs.request_loop import RequestLoop
 from mpio_fuse.fs.served import ServedDevice
 from mpio_fuse.scsi.reservation_key import ReservationKey
 
@@ -282,6 +283,7 @@ class _Daemon:
 def _init(fs: FileSystem, plan: Plan) -> None:
     try:
         options = mount_options(allow_other=plan.config.allow_other)
+        pyfuse3.trio = RequestLoop()  # type: ignore[attr-defined] # looked up there, as its asyncio support does
         pyfuse3.init(Operations(fs), str(plan.mountpoint), options)
     except RuntimeError as error:
         what = f"mountpoint {plan.mountpoint}: cannot be mounted ({error})"

@@ -18,6 +18,8 @@ attempts (look at the reservation again, put up the barrier) happens outside the
 * What a completion means is one table's business (`mpio_fuse.device.reaction`), how often is `Attempts`', where to send
   the selection's, and waiting without underpaths `Outages`'.  Nobody pauses or waits inside the gate.
 * Every request ends within `mpio_fuse.device.bounds.request_s`, whatever hangs: then it is cancelled, as by its caller.
+* The first attempt of a request is made without waiting for anything, where nothing has to be waited for
+  (`_attempt_at_once`); what is not plainly good goes on in `_carry`, as if that had made it.
 * Buffers of a command that was given up are never used again: each attempt reads into a new one.
 """
 
@@ -28,6 +30,7 @@ from typing import Protocol
 import attrs
 import trio
 
+from mpio_fuse.device.at_once import TIMED_OUT, Flight, Watch
 from mpio_fuse.device.attempts import Attempts, Step
 from mpio_fuse.device.bounds import request_s
 from mpio_fuse.device.checks import Checks
@@ -73,10 +76,12 @@ class Recovery(Protocol):
 
 @attrs.frozen
 class _Sent:
-    """One attempt: where, in which incarnation of the underpath, and how it ended."""
+    """One attempt: where, with what, in which incarnation of the underpath, and how it ended."""
 
     underpath: Underpath
+    command: Command
     incarnation: int
+    began_s: float
     completion: Completion
 
     @property
@@ -111,6 +116,7 @@ class DataPath:
         self._checks = checks
         self._io_timeout_s = settings.io_timeout_s
         self._request_timeout_s = request_s(settings)
+        self._watch = Watch(settings.io_timeout_s)
         self._locks = RangeLock()
         self._refuses_fua = False
         self._has_synchronize_cache = True
@@ -126,8 +132,14 @@ class DataPath:
             return b""
         size = geometry.block_size_bytes
         extent = covering(offset_bytes, length_bytes, size)
-        with self._bounded("read"):
-            data = await self._read_extent(grant, geometry, extent)
+        began_s, first = trio.current_time(), None
+        if extent.blocks <= geometry.max_transfer_blocks:
+            first = await self._begin_read(grant, extent, size)
+        if first is not None and first.is_plainly_good:
+            data = self._settled(first).data_in or b""
+        else:
+            with self._bounded("read", began_s):
+                data = await self._read_extent(grant, geometry, extent, first)
         if len(data) == length_bytes:
             return data
         start = offset_bytes - extent.lba * size
@@ -148,10 +160,46 @@ class DataPath:
             raise NoSpace("written past the end", lun=self._lun)
         data = memoryview(data)[:fits]
         extent = covering(offset_bytes, fits, geometry.block_size_bytes)
-        with self._bounded("write"):
-            async with self._locks.holding(extent):
-                await self._write_locked(grant, geometry, offset_bytes, data, durable=durable)
+        began_s = trio.current_time()
+        if not (
+            is_aligned(offset_bytes, fits, geometry.block_size_bytes)
+            and extent.blocks <= geometry.max_transfer_blocks
+            and not durable
+            and await self._write_at_once(grant, geometry, extent, data, began_s)
+        ):
+            with self._bounded("write", began_s):
+                async with self._locks.holding(extent):
+                    await self._write_locked(grant, geometry, offset_bytes, data, durable=durable)
         return fits
+
+    async def _begin_read(
+        self, grant: Grant, extent: Extent, block_size_bytes: int
+    ) -> "_Sent | None":
+        into = bytearray(extent.blocks * block_size_bytes)
+        command = block.read(extent.lba, into, block_size_bytes, timeout_s=self._io_timeout_s)
+        return await self._attempt_at_once(grant, command, is_write=False)
+
+    async def _write_at_once(
+        self, grant: Grant, geometry: Geometry, extent: Extent, data: Buffer, began_s: float
+    ) -> bool:
+        """Write whole blocks that one command carries; False: nothing was done, for it would have had to wait."""
+        claim = self._locks.try_hold(extent)
+        if claim is None:
+            return False
+        try:
+            size, timeout_s = geometry.block_size_bytes, self._io_timeout_s
+            command = block.write(extent.lba, data, size, timeout_s=timeout_s)
+            first = await self._attempt_at_once(grant, command, is_write=True)
+            if first is None:
+                return False
+            if first.is_plainly_good:
+                self._settled(first)
+            else:
+                with self._bounded("write", began_s):
+                    await self._carry(grant, lambda: command, is_write=True, first=first)
+            return True
+        finally:
+            self._locks.release(claim)
 
     async def _write_locked(
         self, grant: Grant, geometry: Geometry, offset_bytes: int, data: Buffer, *, durable: bool
@@ -164,7 +212,7 @@ class DataPath:
     async def flush(self, grant: Grant) -> None:
         """Everything written and answered so far is on the medium: SYNCHRONIZE CACHE."""
         grant.check()
-        with self._bounded("flush"):
+        with self._bounded("flush", trio.current_time()):
             await self._flush(grant)
 
     async def _flush(self, grant: Grant) -> None:
@@ -175,13 +223,13 @@ class DataPath:
                 self._has_synchronize_cache = False  # SBC: then there is no volatile cache
 
     @contextmanager
-    def _bounded(self, what: str) -> Iterator[None]:
-        """Cut the request off when its time is over.
+    def _bounded(self, what: str, began_s: float) -> Iterator[None]:
+        """Cut the request off when its time is over, counted from its beginning.
 
         Raises:
             NoUsableUnderpath: it was.
         """
-        with trio.move_on_after(self._request_timeout_s) as scope:
+        with trio.move_on_at(began_s + self._request_timeout_s) as scope:
             yield
         if scope.cancelled_caught:
             raise NoUsableUnderpath(
@@ -211,9 +259,12 @@ class DataPath:
         blocks[start:end] = data
         return blocks
 
-    async def _read_extent(self, grant: Grant, geometry: Geometry, extent: Extent) -> Buffer:
+    async def _read_extent(
+        self, grant: Grant, geometry: Geometry, extent: Extent, first: "_Sent | None" = None
+    ) -> Buffer:
+        """``first``: the first attempt, where it has been made, of an extent that one command carries."""
         if extent.blocks <= geometry.max_transfer_blocks:
-            return await self._read_piece(grant, geometry, extent)
+            return await self._read_piece(grant, geometry, extent, first)
         parts: dict[int, Buffer] = {}
 
         async def read_part(piece: Extent) -> None:
@@ -222,14 +273,16 @@ class DataPath:
         await _all(read_part, list(pieces(extent, geometry.max_transfer_blocks)))
         return b"".join(parts[lba] for lba in sorted(parts))
 
-    async def _read_piece(self, grant: Grant, geometry: Geometry, piece: Extent) -> Buffer:
+    async def _read_piece(
+        self, grant: Grant, geometry: Geometry, piece: Extent, first: "_Sent | None" = None
+    ) -> Buffer:
         size = geometry.block_size_bytes
 
         def build() -> Command:
             into = bytearray(piece.blocks * size)
             return block.read(piece.lba, into, size, timeout_s=self._io_timeout_s)
 
-        return (await self._carry(grant, build, is_write=False)).data_in or b""
+        return (await self._carry(grant, build, is_write=False, first=first)).data_in or b""
 
     async def _write_extent(
         self, grant: Grant, geometry: Geometry, extent: Extent, data: Buffer, *, durable: bool
@@ -266,37 +319,50 @@ class DataPath:
     # -- one command, until it is settled
 
     async def _carry(
-        self, grant: Grant, build: Callable[[], Command], *, is_write: bool
+        self,
+        grant: Grant,
+        build: Callable[[], Command],
+        *,
+        is_write: bool,
+        first: "_Sent | None" = None,
     ) -> Command:
-        """Send the command, built anew for each attempt, until it is done; the one that was."""
-        began_s = trio.current_time()
+        """Send the command, built anew for each attempt, until it is done; the one that was.
+
+        ``first`` is the first attempt, where it has been made.
+        """
+        began_s = first.began_s if first is not None else trio.current_time()
         attempts: Attempts | None = None
         last = ""
         while True:
-            await self._prepare(grant, is_write=is_write)
-            command = build()
-            sent = await self._attempt(grant, command, attempts, is_write=is_write)
+            sent, first = first, None
+            if sent is None:
+                await self._prepare(grant, is_write=is_write)
+                sent = await self._attempt(grant, build(), attempts, is_write=is_write)
             if sent is None:
                 if attempts is None or not any(one.is_usable for one in self._underpaths):
                     await self._wait(grant, self._nothing_left(last))
                     continue
                 step = attempts.none_left(trio.current_time())
             elif sent.is_plainly_good:
-                sent.underpath.health.io_passed(trio.current_time())
-                _count(sent.underpath, command)
-                return command
+                return self._settled(sent)
             else:
                 attempts = attempts or Attempts(began_s, self._io_timeout_s)
-                last = f"{command.name} on {sent.underpath.name}: {describe(sent.completion)}"
+                last = f"{sent.command.name} on {sent.underpath.name}: {describe(sent.completion)}"
                 step = self._note(grant, sent, attempts, last)
                 if step.action is Action.DONE:
-                    _count(sent.underpath, command)
-                    return command
+                    _count(sent.underpath, sent.command)
+                    return sent.command
                 if sent.completion.host_status == HostStatus.TIME_OUT:
                     await self._checks.check_doubtful(began_s)
             if step.action is Action.FAIL:
                 raise step.reaction.error(last, lun=self._lun, hint=step.reaction.hint)
             await trio.sleep(step.pause_s)
+
+    def _settled(self, sent: _Sent) -> Command:
+        """The command of an attempt that was plainly good, counted."""
+        sent.underpath.health.io_passed(trio.current_time())
+        _count(sent.underpath, sent.command)
+        return sent.command
 
     async def _prepare(self, grant: Grant, *, is_write: bool) -> None:
         """What must be settled first: is it still ours, and is every write that was lost dead."""
@@ -343,24 +409,47 @@ class DataPath:
 
         A write of unknown fate is marked so before anything else can run.
         """
-        async with self._gate.passing():
-            grant.check()
-            underpath = self._choose(command, attempts)
-            if underpath is None:
+        await self._gate.enter()
+        try:
+            return await self._attempt_inside(grant, command, attempts, is_write=is_write)
+        finally:
+            self._gate.leave()
+
+    async def _attempt_at_once(
+        self, grant: Grant, command: Command, *, is_write: bool
+    ) -> "_Sent | None":
+        """As `_prepare` and `_attempt`, if neither has anything to wait for; None: nothing was sent."""
+        for one in self._underpaths:
+            if one.suspicion is not None or (is_write and one.has_lost_write):
                 return None
-            epoch, incarnation = underpath.epoch, underpath.health.incarnation
-            is_settled = False
-            try:
-                completion = await self._send(underpath, command)
-                is_settled = not may_still_run(completion)
-            except BaseException:
-                # Its answer may be the one that tells of another disk, or of a preemption, and nobody will see it.
-                underpath.suspicion = Suspicion(Verdict.UNKNOWN)
-                raise
-            finally:
-                if is_write and not is_settled and underpath.epoch == epoch:
-                    underpath.has_lost_write = True
-            return _Sent(underpath, incarnation, completion)
+        if not self._gate.try_enter():
+            return None
+        try:
+            return await self._attempt_inside(grant, command, None, is_write=is_write)
+        finally:
+            self._gate.leave()
+
+    async def _attempt_inside(
+        self, grant: Grant, command: Command, attempts: Attempts | None, *, is_write: bool
+    ) -> "_Sent | None":
+        grant.check()
+        underpath = self._choose(command, attempts)
+        if underpath is None:
+            return None
+        epoch, incarnation = underpath.epoch, underpath.health.incarnation
+        began_s = trio.current_time()
+        is_settled = False
+        try:
+            completion = await self._send(underpath, command)
+            is_settled = completion.is_good or not may_still_run(completion)
+        except BaseException:
+            # Its answer may be the one that tells of another disk, or of a preemption, and nobody will see it.
+            underpath.suspicion = Suspicion(Verdict.UNKNOWN)
+            raise
+        finally:
+            if is_write and not is_settled and underpath.epoch == epoch:
+                underpath.has_lost_write = True
+        return _Sent(underpath, command, incarnation, began_s, completion)
 
     def _choose(self, command: Command, attempts: Attempts | None) -> Underpath | None:
         def is_open(one: Underpath) -> bool:
@@ -380,24 +469,27 @@ class DataPath:
         """One command on one underpath, within our own bound: the transport's bounds nothing."""
         length_bytes = _length_bytes(command)
         carried_bytes = 0
-        underpath.in_flight += 1
-        underpath.in_flight_bytes += length_bytes
-        underpath.throughput.started(trio.current_time())
+        underpath.departs(length_bytes, trio.current_time())
         try:
-            with trio.move_on_after(self._io_timeout_s):
-                completion = await underpath.transport.execute(command)
-                carried_bytes = length_bytes if completion.is_good else 0
-                return completion
-            return Completion(host_status=HostStatus.TIME_OUT)
+            completion = await self._execute(underpath, command)
+            carried_bytes = length_bytes if completion.is_good else 0
+            return completion
         except TransportGone as gone:
             underpath.removed(gone.what)
             return Completion(host_status=HostStatus.NO_CONNECT)
         except TransportError:
             return Completion(host_status=HostStatus.NO_CONNECT)
         finally:
-            underpath.in_flight -= 1
-            underpath.in_flight_bytes -= length_bytes
-            underpath.throughput.finished(carried_bytes, trio.current_time())
+            underpath.returns(length_bytes, carried_bytes, trio.current_time())
+
+    async def _execute(self, underpath: Underpath, command: Command) -> Completion:
+        if underpath.starting is not None:
+            flight = Flight()
+            if flight.start(underpath.starting, command):
+                return await self._watch.bounded(flight)
+        with trio.move_on_after(self._io_timeout_s):
+            return await underpath.transport.execute(command)
+        return TIMED_OUT
 
     def _note(self, grant: Grant, sent: "_Sent", attempts: Attempts, what: str) -> Step:
         """Note on the underpath what a completion says of it; what the request does next.

@@ -7,7 +7,7 @@ a transfer of the reservation, the barrier after a lost write) no data command m
 under way on an underpath about to be registered anew: it could be an old owner's command, let in by the
 new registration.
 
-Invariants: a data command is sent only between `Gate.passing`'s entry and exit; inside `Gate.closed` nobody passes;
+Invariants: a data command is sent only between `Gate.enter` and `Gate.leave`; inside `Gate.closed` nobody passes;
 closers exclude each other.  A command that hangs does not hold a closer up for ever: the wait for those under way is
 bounded, and those on underpaths that failed under them are not waited for.  Each underpath's own count (``in_flight``,
 ``stranded``) tells the closer which to leave out.
@@ -32,17 +32,32 @@ class Gate:
         self._empty = trio.Event()
         self._empty.set()
 
+    def try_enter(self) -> bool:
+        """Pass the gate for one command, if it is open; whoever has passed calls `leave` when the command is over."""
+        if not self._open.is_set():
+            return False
+        self._passing += 1  # no await since the check above: a closer sees this command
+        return True
+
+    async def enter(self) -> None:
+        """Pass the gate for one command; waits while it is closed."""
+        while not self.try_enter():
+            await self._open.wait()
+
+    def leave(self) -> None:
+        """One that has passed is over."""
+        self._passing -= 1
+        if not self._empty.is_set():  # somebody waits for the end of those under way
+            self.look_again()
+
     @asynccontextmanager
     async def passing(self) -> AsyncIterator[None]:
         """Pass the gate for one command; waits while it is closed."""
-        while not self._open.is_set():
-            await self._open.wait()
-        self._passing += 1  # no await since the check above: a closer sees this command
+        await self.enter()
         try:
             yield
         finally:
-            self._passing -= 1
-            self.look_again()
+            self.leave()
 
     def look_again(self) -> None:
         """Something has changed that a closer may wait for."""

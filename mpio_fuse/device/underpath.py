@@ -12,7 +12,7 @@ from mpio_fuse.device.reaction import Look
 from mpio_fuse.device.selection.access import Access, preference
 from mpio_fuse.device.selection.throughput import Throughput
 from mpio_fuse.scsi.verdict import Verdict
-from mpio_fuse.transport.contract import Transport
+from mpio_fuse.transport.contract import StartingTransport, Transport
 
 __all__ = ["Counters", "Suspicion", "Underpath", "UnderpathState"]
 
@@ -81,6 +81,12 @@ class Underpath:
     last_failure: str = ""
     counters: Counters = attrs.Factory(Counters)
     throughput: Throughput = attrs.Factory(Throughput)
+    starting: StartingTransport | None = attrs.field(init=False)
+    """The transport, if it can `start` commands."""
+
+    @starting.default
+    def _starting(self) -> StartingTransport | None:
+        return self.transport if isinstance(self.transport, StartingTransport) else None
 
     @property
     def name(self) -> str:
@@ -130,6 +136,20 @@ class Underpath:
     def may_carry(self) -> bool:
         """Whether its target port serves data, as far as the array has said."""
         return preference(self.access) is not None
+
+    # -- commands under way
+
+    def departs(self, length_bytes: int, now_s: float) -> None:
+        """A data command is being sent here."""
+        self.in_flight += 1
+        self.in_flight_bytes += length_bytes
+        self.throughput.started(now_s)
+
+    def returns(self, length_bytes: int, carried_bytes: int, now_s: float) -> None:
+        """It is back, or given up; ``carried_bytes`` of its data have been transferred."""
+        self.in_flight -= 1
+        self.in_flight_bytes -= length_bytes
+        self.throughput.finished(carried_bytes, now_s)
 
     # -- what selection asks
 

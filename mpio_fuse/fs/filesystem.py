@@ -272,9 +272,10 @@ class FileSystem:
         try:
             return await file.handle.write(offset_bytes, data, durable=file.durable)
         finally:
-            cached_inode = self._cached_inode(file.node.device)
-            if file.is_direct and cached_inode is not None:
-                await self.drop_cache(cached_inode)
+            if file.is_direct:
+                cached_inode = self._cached_inode(file.node.device)
+                if cached_inode is not None:
+                    await self.drop_cache(cached_inode)
 
     async def flush(self, fh: int) -> None:
         """close(2): flush what this file wrote, so that the closer learns of an error."""

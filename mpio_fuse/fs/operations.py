@@ -26,7 +26,9 @@ from mpio_fuse.fs.refused import Refused
 _log = structlog.get_logger(__name__)
 
 FSTYPE = "mpio-fuse"
-MINIMUM_IDLE_TASKS = 8
+MINIMUM_IDLE_TASKS = 64
+"""To start one takes longer than a request does, so those of an ordinary queue stay."""
+
 MAXIMUM_TASKS = 512
 """Requests in flight at once: what 32 underpaths of 16 commands each can carry."""
 
@@ -78,12 +80,16 @@ class Operations(pyfuse3.Operations):
         try:
             yield
         except Exception as failure:
-            code = request_errno(failure)
-            if code is None:
-                _log.exception("request failed unexpectedly", operation=operation, **about)
-                raise pyfuse3.FUSEError(errno.EIO) from failure
-            self._report(operation, failure, code, **about)
-            raise pyfuse3.FUSEError(code) from failure
+            raise self._answer(operation, failure, **about) from failure
+
+    def _answer(self, operation: str, failure: Exception, **about: object) -> pyfuse3.FUSEError:
+        """What FUSE is told of a failure that is being handled."""
+        code = request_errno(failure)
+        if code is None:
+            _log.exception("request failed unexpectedly", operation=operation, **about)
+            return pyfuse3.FUSEError(errno.EIO)
+        self._report(operation, failure, code, **about)
+        return pyfuse3.FUSEError(code)
 
     def _report(self, operation: str, failure: Exception, code: int, **about: object) -> None:
         """Say why, where the caller sees only a number; a file's failing reads and writes only once."""
@@ -181,14 +187,20 @@ class Operations(pyfuse3.Operations):
             fh=opened.fh, direct_io=opened.direct_io, keep_cache=opened.keep_cache
         )
 
+    # These two without a context manager: to enter and leave one takes as long as the rest of this layer.
+
     async def read(self, fh: pyfuse3.FileHandleT, off: int, size: int) -> bytes:
-        async with self._answering("read", fh=fh):
+        try:
             data = await self._fs.read(fh, off, size)
+        except Exception as failure:
+            raise self._answer("read", failure, fh=fh) from failure
         return cast("bytes", data)  # pyfuse3 takes any buffer, whatever its types say
 
     async def write(self, fh: pyfuse3.FileHandleT, off: int, buf: bytes) -> int:
-        async with self._answering("write", fh=fh):
+        try:
             return await self._fs.write(fh, off, buf)
+        except Exception as failure:
+            raise self._answer("write", failure, fh=fh) from failure
 
     async def flush(self, fh: pyfuse3.FileHandleT) -> None:
         async with self._answering("flush", fh=fh):

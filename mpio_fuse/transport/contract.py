@@ -31,11 +31,15 @@ attention (29/03). The commands under way here end as they end, each through its
 goes over one transport: later ones wait. A cancelled one may still happen, and is ``stranded`` until the layers below
 say how it ended.
 
+*Starting.* A transport may also have `StartingTransport.start`: the same without a task that waits, for those who send
+very many. It is told of the end in a call, which decides nothing and awaits nothing.
+
 *Refused commands.*  A command that nobody could send (`mpio_fuse.transport.data_phase`) raises `UsageError`; one that
 the layers below refuse for a reason that is not the device's raises `TransportError`.  Nothing was sent then.
 """
 
-from typing import Protocol
+from collections.abc import Callable
+from typing import Protocol, runtime_checkable
 
 from mpio_fuse.scsi.command import Command, Completion
 
@@ -84,4 +88,28 @@ class Transport(Protocol):
 
     async def aclose(self) -> None:
         """Give the node or session up.  May be called more than once."""
+        ...
+
+
+OnEnd = Callable[[Completion | Exception], None]
+
+
+class Started(Protocol):
+    """A command that was started."""
+
+    def abandon(self) -> None:
+        """Nobody waits for it any more: as if its `Transport.execute` were cancelled.  Its `OnEnd` is not called."""
+        ...
+
+
+@runtime_checkable
+class StartingTransport(Protocol):
+    """A transport that can carry a command without a task that waits for it."""
+
+    def start(self, command: Command, on_end: OnEnd) -> Started | None:
+        """Send one command, unless that takes waiting or it cannot be sent; None: nothing was done, `execute` it.
+
+        ``on_end`` is called once, when the command is given back, perhaps before this returns; with what `execute`
+        would have returned or raised.
+        """
         ...

@@ -19,6 +19,7 @@ from mpio_fuse.scsi.opcodes import OpCode
 from mpio_fuse.scsi.reservation_key import ReservationKey
 from mpio_fuse.target.logical_unit import LogicalUnitModel
 from mpio_fuse.target.nexus import Nexus
+from mpio_fuse.transport.contract import OnEnd
 from mpio_fuse.transport.data_phase import data_phase_of
 from mpio_fuse.transport.simulated import MAXIMUM_TRANSFER_BYTES, SimulatedTransport
 from tests.daemon.serve_simulated import SimulatedAssembly
@@ -30,14 +31,23 @@ _GOOD = Completion()
 _DATA = frozenset((OpCode.READ_10, OpCode.READ_16, OpCode.WRITE_10, OpCode.WRITE_16))
 
 
-class InstantTransport(SimulatedTransport):
-    """Answers reads and writes with GOOD before `execute` ever waits."""
+class _Done:
+    def abandon(self) -> None:
+        """It is over."""
 
-    async def execute(self, command: Command) -> Completion:
-        if command.cdb[0] in _DATA:
-            data_phase_of(command, MAXIMUM_TRANSFER_BYTES)
-            return _GOOD
-        return await super().execute(command)
+
+_DONE = _Done()
+
+
+class InstantTransport(SimulatedTransport):
+    """Answers reads and writes with GOOD in the call that starts them."""
+
+    def start(self, command: Command, on_end: OnEnd) -> "_Done | None":
+        if command.cdb[0] not in _DATA:
+            return None
+        data_phase_of(command, MAXIMUM_TRANSFER_BYTES)
+        on_end(_GOOD)
+        return _DONE
 
 
 async def _assemble(

@@ -87,3 +87,33 @@ def test_no_two_holders_ever_overlap_and_all_get_their_turn(
 
     trio.run(run, clock=MockClock(autojump_threshold=0))
     assert len(done) == len(claims)
+
+
+async def test_what_would_have_to_wait_is_not_held() -> None:
+    lock = RangeLock()
+    claim = lock.try_hold(Extent(0, 4))
+    assert claim is not None
+    assert lock.try_hold(Extent(3, 4)) is None
+    neighbour = lock.try_hold(Extent(4, 4))
+    assert neighbour is not None
+    lock.release(claim)
+    assert lock.try_hold(Extent(3, 1)) is not None
+
+
+async def test_nobody_overtakes_one_that_waits() -> None:
+    lock, order = RangeLock(), list[str]()
+    claim = lock.try_hold(Extent(0, 4))
+    assert claim is not None
+
+    async def wait() -> None:
+        async with lock.holding(Extent(2, 4)):
+            order.append("waited")
+
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(wait)
+            await wait_all_tasks_blocked()
+            assert lock.try_hold(Extent(5, 1)) is None  # free, but somebody waits for it
+            lock.release(claim)
+    assert order == ["waited"]
+    assert lock.try_hold(Extent(0, 8)) is not None

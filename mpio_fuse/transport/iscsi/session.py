@@ -5,7 +5,8 @@ Theory of operation
 Everything that touches libiscsi goes through `_pump`, synchronously: send what is queued, take in what has come, settle
 what has ended.  It is called
 
-- by the *reader*, whenever the socket is readable;
+- by the *reader*, whenever the socket is readable; or before that by whoever polls before going to sleep
+  (`mpio_fuse.transport.busy_poll`);
 - by the *writer*, when the socket was full and has room again, and once for all commands that were queued in one turn
   of the event loop, so that they leave together;
 - at once, for a command that is alone: it has nobody to wait for;
@@ -24,6 +25,7 @@ when nobody waits for it any more (`stranded`).  After `NativeSession.close` not
 
 import itertools
 from collections.abc import Callable
+from functools import partial
 
 import attrs
 import outcome
@@ -31,6 +33,8 @@ import trio
 
 from mpio_fuse.errors import TransportError
 from mpio_fuse.scsi.command import Command, Completion, HostStatus
+from mpio_fuse.transport.busy_poll import BUSY_POLL
+from mpio_fuse.transport.contract import OnEnd
 from mpio_fuse.transport.data_phase import DataPhase
 from mpio_fuse.transport.iscsi import native
 from mpio_fuse.transport.iscsi.native import NativeSession
@@ -54,13 +58,23 @@ class SessionLost(Exception):
 
 @attrs.define
 class InFlight:
-    """A command that libiscsi has; ``task`` is None once nobody waits for it.  ``due_s``: in trio's time."""
+    """A command that libiscsi has; ``on_end`` is None once nobody waits for it.  ``due_s``: in trio's time."""
 
     tag: int
-    task: trio.lowlevel.Task | None
+    on_end: OnEnd | None
     due_s: float
     pinned: object = None
     is_aborting: bool = False
+
+    def abandon(self) -> None:
+        """Nobody waits for it any more."""
+        self.on_end = None
+
+    def end(self, how: Completion | Exception) -> None:
+        """Tell whoever waits."""
+        if self.on_end is not None:
+            self.on_end(how)
+            self.on_end = None
 
 
 class Session:
@@ -85,6 +99,7 @@ class Session:
         self._is_full = False
         self._is_closing = False
         self._ended = trio.Event()
+        BUSY_POLL.add(self._fd, self._take_in)
 
     @property
     def has_ended(self) -> bool:
@@ -97,7 +112,7 @@ class Session:
 
     @property
     def stranded(self) -> int:
-        commands = sum(1 for entry in self.in_flight.values() if entry.task is None)
+        commands = sum(1 for entry in self.in_flight.values() if entry.on_end is None)
         return commands + (self._is_reset_out and self._reset_task is None)
 
     async def execute(self, command: Command, phase: DataPhase) -> Completion:
@@ -108,12 +123,18 @@ class Session:
             OSError: libiscsi did not take it.
         """
         slot = await self._slots.take(self)
-        try:
-            entry = self._send(slot, command, phase)
-        except BaseException:
-            self._slots.give_back(slot)
-            raise
+        task = trio.lowlevel.current_task()
+        entry = self._send(slot, command, phase, partial(_wake, task))
         return await _settled(entry)
+
+    def start(self, command: Command, phase: DataPhase, on_end: OnEnd) -> InFlight | None:
+        """Send one command without waiting; None when there is no room for it.
+
+        Raises:
+            SessionLost, OSError: as `execute`.
+        """
+        slot = self._slots.take_at_once()
+        return None if slot is None else self._send(slot, command, phase, on_end)
 
     async def reset_logical_unit(self) -> None:
         """LOGICAL UNIT RESET, confirmed.
@@ -154,9 +175,7 @@ class Session:
         self._is_closing = True
         self._refuse_waiting(error)
         for entry in self.in_flight.values():
-            if entry.task is not None:
-                trio.lowlevel.reschedule(entry.task, outcome.Error(error()))
-                entry.task = None
+            entry.end(error())
         if self._reset_task is not None:
             trio.lowlevel.reschedule(self._reset_task, outcome.Error(error()))
             self._reset_task = None
@@ -166,13 +185,12 @@ class Session:
         """The session is no more; everything in flight ends."""
         if self.has_ended:
             return
-        was_told = any(entry.task is not None for entry in self.in_flight.values())
+        was_told = any(entry.on_end is not None for entry in self.in_flight.values())
         self._end()
         self._refuse_waiting(SessionLost)
         self._end_reset(outcome.Error(TransportError(f"LOGICAL UNIT RESET not confirmed: {why}")))
         for entry in self.in_flight.values():
-            if entry.task is not None:
-                trio.lowlevel.reschedule(entry.task, outcome.Value(DISRUPTED))
+            entry.end(DISRUPTED)
         self.in_flight.clear()
         self._on_loss(was_told, why)
 
@@ -192,16 +210,16 @@ class Session:
         return self._is_closing or self._ended.is_set()
 
     @trio.lowlevel.enable_ki_protection
-    def _send(self, slot: int, command: Command, phase: DataPhase) -> InFlight:
-        """Queue and record, in one step that nothing can interrupt."""
-        if self._is_refusing:
-            raise SessionLost
-        entry = InFlight(
-            next(self._tags),
-            trio.lowlevel.current_task(),
-            trio.current_time() + command.timeout_s,
-        )
-        entry.pinned = self.native.submit(slot, entry.tag, command.cdb, phase)
+    def _send(self, slot: int, command: Command, phase: DataPhase, on_end: OnEnd) -> InFlight:
+        """Queue and record, in one step that nothing can interrupt; a slot that is not used is given back."""
+        entry = InFlight(next(self._tags), on_end, trio.current_time() + command.timeout_s)
+        try:
+            if self._is_refusing:
+                raise SessionLost
+            entry.pinned = self.native.submit(slot, entry.tag, command.cdb, phase)
+        except BaseException:
+            self._slots.give_back(slot)
+            raise
         self.in_flight[slot] = entry
         self.sent += 1
         self.wake_keeper()
@@ -235,8 +253,7 @@ class Session:
 
     def _settle(self, answer: native.Answer) -> None:
         entry = self.in_flight.pop(answer.slot)
-        if entry.task is not None:
-            trio.lowlevel.reschedule(entry.task, outcome.Value(answer.completion))
+        entry.end(answer.completion)
         self._slots.give_back(answer.slot)
 
     def _end_reset(self, end: "outcome.Outcome[None]") -> None:
@@ -260,6 +277,7 @@ class Session:
 
     def _end(self) -> None:
         self._ended.set()
+        BUSY_POLL.remove(self._fd)
         trio.lowlevel.notify_closing(self._fd)
         self.native.close()
 
@@ -271,6 +289,16 @@ class Session:
                     await trio.lowlevel.checkpoint()
         except trio.ClosedResourceError:
             return
+
+    def _take_in(self) -> None:
+        """Somebody who would sleep otherwise has found the socket readable."""
+        if self._pump(is_readable=True) & native.MORE:
+            trio.lowlevel.spawn_system_task(self._take_in_the_rest)
+
+    async def _take_in_the_rest(self) -> None:
+        """What is read ahead already makes no socket readable."""
+        while self._pump(is_readable=True) & native.MORE:
+            await trio.lowlevel.checkpoint()
 
     async def _write(self) -> None:
         try:
@@ -293,9 +321,14 @@ class Session:
         await trio.lowlevel.wait_task_rescheduled(unpark)
 
 
+def _wake(task: trio.lowlevel.Task, how: Completion | Exception) -> None:
+    end = outcome.Error(how) if isinstance(how, Exception) else outcome.Value(how)
+    trio.lowlevel.reschedule(task, end)
+
+
 async def _settled(entry: InFlight) -> Completion:
     def strand(_raise_cancel: Callable[[], object]) -> trio.lowlevel.Abort:
-        entry.task = None
+        entry.abandon()
         return trio.lowlevel.Abort.SUCCEEDED
 
     completion: Completion = await trio.lowlevel.wait_task_rescheduled(strand)

@@ -31,13 +31,14 @@ import trio
 
 from mpio_fuse.errors import MpioError, TransportError, TransportGone, UsageError
 from mpio_fuse.scsi.command import Command, Completion, HostStatus
+from mpio_fuse.transport.contract import OnEnd
 from mpio_fuse.transport.data_phase import data_phase_of
 from mpio_fuse.transport.iscsi import native
 from mpio_fuse.transport.iscsi.initiator import claim_isid, initiator_name
 from mpio_fuse.transport.iscsi.keeper import Keeper
 from mpio_fuse.transport.iscsi.login import Identity, log_in
 from mpio_fuse.transport.iscsi.native import NativeSession
-from mpio_fuse.transport.iscsi.session import DISRUPTED, Session, SessionLost
+from mpio_fuse.transport.iscsi.session import DISRUPTED, InFlight, Session, SessionLost
 from mpio_fuse.transport.iscsi.settings import IscsiSettings, configured, recalled, resolved
 from mpio_fuse.transport.iscsi.url import IscsiUrl
 
@@ -127,6 +128,19 @@ class IscsiTransport:
         except OSError as error:
             what = f"{command.name}: not taken by libiscsi ({error.strerror})"
             raise TransportError(what, underpath=self._name) from error
+
+    def start(self, command: Command, on_end: OnEnd) -> InFlight | None:
+        """Send one command without waiting; None when that cannot be, and for all that `execute` has to say."""
+        session = self._session
+        if self._is_gone or self._owes_notice or session.has_ended:
+            return None
+        try:
+            phase = data_phase_of(command, MAX_TRANSFER_BYTES)
+            if len(command.cdb) > native.MAX_CDB_BYTES:
+                return None
+            return session.start(command, phase, on_end)
+        except (UsageError, SessionLost, OSError):
+            return None
 
     async def reset_logical_unit(self) -> None:
         """LOGICAL UNIT RESET, confirmed by the target.

@@ -34,6 +34,10 @@ class Slots:
         slot: int = await trio.lowlevel.wait_task_rescheduled(leave_queue)
         return slot
 
+    def take_at_once(self) -> int | None:
+        """A place, if one is free: then nobody waits for one."""
+        return self._free.pop() if self._free else None
+
     def give_back(self, slot: int) -> None:
         """Free a place, or hand it to the longest waiting task."""
         if self._waiting:
