@@ -348,10 +348,19 @@ class Registrar:
                 and await self.move_to(underpath)
             ):
                 self._log.info("reservation moved from a dead underpath", underpath=underpath.name)
-                await self.register_all()
-                await self._issue(underpath, pr_out.release(self.key, TYPE))
-                return await self.read_state()
+                return await self._release_after_moving(underpath)
         return state
+
+    async def _release_after_moving(self, holder: Underpath) -> ReserveState:
+        """Register the others again, and release; undone when another host has preempted us meanwhile."""
+        await self.register_all()
+        state = await self.read_state()
+        if not state.is_held_by(self.key):
+            for underpath in list(self._registered()):
+                await self.unregister(underpath)
+            return state
+        await self._issue(holder, pr_out.release(self.key, TYPE))
+        return await self.read_state()
 
     async def _preempt_on(self, underpath: Underpath, victim: ReservationKey) -> bool:
         """Whether the array shows the reservation as ours after the preempt; the answer alone proves nothing."""

@@ -483,3 +483,19 @@ async def test_a_fenced_host_does_not_register_again_by_itself(autojump_clock: M
     with pytest.raises(OpenRefused):
         await host.device.open()
     assert world.keys.count(KEYS["a"]) == 2
+
+
+@pytest.mark.expects_log("underpath removed")
+async def test_preempted_while_it_releases_for_a_dead_underpath_it_does_not_stay_registered() -> (
+    None
+):
+    """Between taking the reservation over from its own dead nexus and registering the others."""
+    world = World()
+    host = await world.host("a")
+    handle = await host.device.open()
+    host.transports[0].vanish()
+    register = pr_out_action(PrOut.REGISTER_AND_IGNORE_EXISTING_KEY)
+    just_before(host, register, taken_by_b(world))
+    await handle.aclose()
+    assert world.holder == KEYS["b"]
+    assert KEYS["a"] not in world.keys
