@@ -53,6 +53,14 @@ UNUSUAL_DEVICES = {
 }
 
 
+@attrs.frozen
+class TargetPort:
+    """A relative target port identifier and a target port group (SPC-4 7.8.6.7, 7.8.6.8), as far as they are told."""
+
+    relative: int | None
+    group: int | None
+
+
 class NotADisk(MpioError):
     """There is something else behind the node, or nothing."""
 
@@ -168,6 +176,19 @@ class Prober:
                 "VPD page 0x83 has no NAA, EUI-64 or T10 designator of the logical unit"
             )
         return wwid
+
+    async def target_port(self) -> TargetPort:
+        """What the port that this underpath goes through calls itself, by VPD page 0x83."""
+        page = await self._vpd(vpd.VpdPage.DEVICE_IDENTIFICATION)
+        numbers = {
+            one.type: one.port_number
+            for one in vpd.decode_device_identification(page)
+            if one.association is vpd.Association.TARGET_PORT
+        }
+        return TargetPort(
+            numbers.get(vpd.DesignatorType.RELATIVE_TARGET_PORT),
+            numbers.get(vpd.DesignatorType.TARGET_PORT_GROUP),
+        )
 
     async def leads_to(self, wwid: Wwid) -> bool | None:
         """Whether this is still that disk: another may sit behind a node after a rescan; None: no answer."""

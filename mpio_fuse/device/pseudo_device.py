@@ -30,6 +30,7 @@ from mpio_fuse.device.logical_unit import LogicalUnit
 from mpio_fuse.device.no_path import NoPath
 from mpio_fuse.device.outages import Outages
 from mpio_fuse.device.persistent_ownership import PersistentOwnership
+from mpio_fuse.device.port_groups import PortGroupReader
 from mpio_fuse.device.probe import Prober
 from mpio_fuse.device.reaction import Look
 from mpio_fuse.device.reserve_reader import ReserveReader
@@ -105,7 +106,7 @@ class PseudoDevice:
             self.note_attention,
             lambda: self.block_size_bytes,
             self.readmit,
-            {Look.CAPACITY: self._look_at_size},
+            {Look.CAPACITY: self._look_at_size, Look.PORT_GROUPS: self._look_at_port_groups},
         )
         kind = PersistentOwnership if logical_unit.has_persistent_reserve else SinglePath
         self._ownership: PersistentOwnership | SinglePath = kind(
@@ -120,6 +121,9 @@ class PseudoDevice:
         )
         self._selection = Selection(rules.selection)
         no_path = NoPath(rules.no_path_timeout_s, rules.no_path_requests, recheck_s=timeout_s)
+        self._port_groups = PortGroupReader(
+            self.name, self.underpaths, timeout_s, self.note_attention
+        )
         self._outages = Outages(no_path, self.checks.check_all)
         self.data = DataPath(
             self.name,
@@ -214,6 +218,7 @@ class PseudoDevice:
             await self._ownership.configure()
             await self._learn_geometry_at_first()
             await self._ownership.stand_by()
+            await self._look_at_port_groups()
 
     async def remove(self) -> None:
         """What is still open is closed, what we have at the array taken back, the transports closed.
@@ -388,6 +393,10 @@ class PseudoDevice:
             async with self._changing:
                 await self._follow_size()
 
+    async def _look_at_port_groups(self) -> None:
+        await self._port_groups.read()
+        self.checks.ring()
+
     async def release_retained(self) -> None:
         """Give up a reservation that was retained, or found ours: as if its last close came now.
 
@@ -536,6 +545,12 @@ class PseudoDevice:
         if after.state is before.state:
             event = "underpath marginal" if after.is_marginal else "underpath not marginal"
         tell(event, underpath=underpath.name, before=before.state.value, cause=change.cause)
+        if (
+            underpath.is_in_service
+            and before.state not in IN_SERVICE
+            and self._port_groups.has_alua
+        ):
+            self.checks.want(Look.PORT_GROUPS)
         self.checks.ring()
         self._gate.look_again()
         if underpath.service(trio.current_time()) is not Service.NONE:

@@ -5,7 +5,7 @@ import attrs
 from mpio_fuse.device.condition.state import Service
 from mpio_fuse.device.registrar import ReserveState
 from mpio_fuse.device.retention import Retention
-from mpio_fuse.device.selection.access import Access
+from mpio_fuse.device.selection.access import access_text
 from mpio_fuse.device.selection.rules import Failback
 from mpio_fuse.device.underpath import Counters, Underpath
 from mpio_fuse.scsi.reservation_key import ReservationKey
@@ -88,17 +88,9 @@ def underpath_snapshot(
         last_failure=underpath.last_failure,
         is_marginal=underpath.health.is_marginal(now_s),
         is_held_out=underpath.health.is_held_out,
-        access=_access_text(underpath.access),
+        access=access_text(underpath.access),
         carries=_carries(underpath, now_s, is_in_group_in_use=is_in_group_in_use),
     )
-
-
-def _access_text(access: Access | None) -> str | None:
-    """As multipath and sg3_utils write them."""
-    if access is None:
-        return None
-    text = access.state.name.lower().replace("active_", "active/").replace("_", "-")
-    return f"{text}, preferred" if access.is_preferred else text
 
 
 def _carries(underpath: Underpath, now_s: float, *, is_in_group_in_use: bool) -> str:

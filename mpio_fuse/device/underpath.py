@@ -9,7 +9,7 @@ from mpio_fuse.device.condition.rules import HealthRules
 from mpio_fuse.device.condition.state import IN_SERVICE, Change, Service, UnderpathState
 from mpio_fuse.device.condition.underpath_health import UnderpathHealth
 from mpio_fuse.device.reaction import Look
-from mpio_fuse.device.selection.access import Access, preference
+from mpio_fuse.device.selection.access import Access, access_text, preference
 from mpio_fuse.device.selection.throughput import Throughput
 from mpio_fuse.scsi.verdict import Verdict
 from mpio_fuse.transport.contract import StartingTransport, Transport
@@ -166,7 +166,10 @@ class Underpath:
     def admitted(self) -> None:
         """It is registered, and the logical unit is ours to use."""
         self.last_failure = ""
-        self.note(self.health.admitted(trio.current_time()))
+        if self.may_carry:
+            self.note(self.health.admitted(trio.current_time()))
+        else:
+            self.stands_by(f"its target port is {access_text(self.access)}")
 
     def failed(self, cause: str, incarnation: int | None = None) -> None:
         """A command that was sent in that incarnation, this one unless told, failed for the underpath's sake."""

@@ -25,7 +25,12 @@ from mpio_fuse.errors import DecodeError, UsageError
 from mpio_fuse.scsi.command import Status
 from mpio_fuse.scsi.opcodes import OpCode
 from mpio_fuse.scsi.sense import SenseKey
-from mpio_fuse.scsi.sense_codes import CAPACITY_DATA_HAS_CHANGED, I_T_NEXUS_LOSS
+from mpio_fuse.scsi.sense_codes import (
+    ACCESS_STATE_CHANGED,
+    CAPACITY_DATA_HAS_CHANGED,
+    I_T_NEXUS_LOSS,
+)
+from mpio_fuse.scsi.target_port_groups import AccessState
 from mpio_fuse.scsi.wire import Fields
 from mpio_fuse.target.access import carries_no_data, command_key, conflicts
 from mpio_fuse.target.dispatch import TRANSFERS, handler_of, parse
@@ -195,6 +200,14 @@ class LogicalUnitModel:
         for nexus in self.persistent.nexuses:
             self._attend(nexus, CAPACITY_DATA_HAS_CHANGED)
 
+    def change_access(
+        self, target_port: int, state: AccessState, *, is_preferred: bool = False
+    ) -> None:
+        """A target port goes into another state, and everybody is told (SPC-4 5.15.2.6)."""
+        self.state.port_groups.put(target_port, state, is_preferred=is_preferred)
+        for nexus in self.persistent.nexuses:
+            self._attend(nexus, ACCESS_STATE_CHANGED)
+
     def pending_attentions(self, nexus: Nexus) -> tuple[tuple[int, int], ...]:
         """The unit attentions that wait for this nexus, without reporting them."""
         return self.state.attentions.pending(attention_port(nexus, self.quirks))
@@ -221,6 +234,7 @@ class LogicalUnitModel:
             checks.reverse()
         for check in checks:
             check(nexus, cdb)
+        self.state.port_groups.check(nexus.target_port, cdb[0])
 
     def _parse(self, request: Request) -> None:
         try:

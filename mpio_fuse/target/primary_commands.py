@@ -2,7 +2,6 @@
 
 from mpio_fuse.scsi.opcodes import PrIn, PrOut
 from mpio_fuse.scsi.sense import Sense, SenseKey, encode_sense
-from mpio_fuse.scsi.target_port_groups import AccessState
 from mpio_fuse.target.pr_in import encode
 from mpio_fuse.target.pr_out import ACTIONS
 from mpio_fuse.target.pr_out_parameters import decode_pr_out
@@ -56,13 +55,11 @@ def report_luns(_state: State, request: Request) -> bytes:
 
 
 def report_target_port_groups(state: State, request: Request) -> bytes:
-    """One group with all ports that were ever used, active/optimized."""
+    """The ports that were ever used."""
     if not state.quirks.has_target_port_groups:
         raise Refusal(INVALID_FIELD)
-    ports = sorted({nexus.target_port for nexus in state.persistent.nexuses})
-    head = bytes((AccessState.ACTIVE_OPTIMIZED, 0x0F, 0, 0, 0, 0, 0, len(ports)))
-    body = head + b"".join(bytes(2) + port.to_bytes(2, "big") for port in ports)
-    return (len(body).to_bytes(4, "big") + body)[: request.cdb.u32(6)]
+    ports = {nexus.target_port for nexus in state.persistent.nexuses}
+    return state.port_groups.report(ports)[: request.cdb.u32(6)]
 
 
 def reserve_6(state: State, request: Request) -> bytes:

@@ -6,6 +6,7 @@ from mpio_fuse.scsi.wire import Fields
 from mpio_fuse.target.identity import Identity
 from mpio_fuse.target.medium import Kind, Medium, MediumAccess
 from mpio_fuse.target.nexus import Nexus
+from mpio_fuse.target.port_groups import PortGroups
 from mpio_fuse.target.preempt import Preempted
 from mpio_fuse.target.quirks import Quirks
 from mpio_fuse.target.registrations import Registrations
@@ -35,6 +36,7 @@ class State:
     attentions: UnitAttentions
     persistent: Registrations
     scsi2: Scsi2Reservation
+    port_groups: PortGroups = attrs.Factory(PortGroups)
     step: int = 0
 
     def next_step(self) -> int:

@@ -216,7 +216,7 @@ def test_an_underpath_is_failed_and_reinstated(terminal: Terminal) -> None:
     failed, other = terminal.lun()["underpaths"]
     assert (failed["state"], failed["failed_by_hand"], failed["carries"]) == ("down", True, "no")
     assert (other["state"], other["failed_by_hand"], other["carries"]) == ("up", False, "yes")
-    assert "a1         down, by hand  no" in terminal.run("status", "disk")
+    assert "a1         down, by hand  active/optimized  no" in terminal.run("status", "disk")
     error = terminal.run("underpath", "fail", "disk", "a7", status=1)
     assert "a7: no such underpath" in error
     terminal.run("underpath", "reinstate", "disk", "a1")

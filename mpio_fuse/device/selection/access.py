@@ -41,6 +41,14 @@ def preference(access: Access | None) -> int | None:
     return rank - (access.is_preferred and access.state in _WITH_PREFERRED_BIT)
 
 
+def access_text(access: Access | None) -> str | None:
+    """As sg3_utils writes it; None: the array does not say."""
+    if access is None:
+        return None
+    text = access.state.name.lower().replace("active_", "active/").replace("_", "-")
+    return f"{text}, preferred" if access.is_preferred else text
+
+
 def access_of(
     groups: TargetPortGroups, relative_target_port: int | None, target_port_group: int | None
 ) -> Access | None:
