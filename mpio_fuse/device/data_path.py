@@ -25,6 +25,7 @@ attempts (look at the reservation again, put up the barrier) happens outside the
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Protocol
 
 import attrs
@@ -452,14 +453,11 @@ class DataPath:
         return _Sent(underpath, command, incarnation, began_s, completion)
 
     def _choose(self, command: Command, attempts: Attempts | None) -> Underpath | None:
-        def is_open(one: Underpath) -> bool:
-            return attempts is None or attempts.is_open_to(one.index, one.health.incarnation)
-
         chosen = self._selection.choose(
             [one for one in self._underpaths if one.is_usable],
             _length_bytes(command),
             trio.current_time(),
-            is_open if attempts is not None else None,
+            None if attempts is None else partial(_is_open, attempts),
         )
         if chosen is not None:
             self._outages.found()
@@ -512,6 +510,10 @@ class DataPath:
             case Mark.NOTHING:
                 underpath.health.io_passed(now_s)
         return step
+
+
+def _is_open(attempts: Attempts, one: Underpath) -> bool:
+    return attempts.is_open_to(one.index, one.health.incarnation)
 
 
 def _length_bytes(command: Command) -> int:

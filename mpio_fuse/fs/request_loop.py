@@ -129,7 +129,7 @@ class RequestLoop:
         task = trio.lowlevel.current_task()
         self._idle.append(task)
 
-        def leave(_raise_cancel: Callable[[], Any]) -> trio.lowlevel.Abort:
+        def leave(_raise_cancel: "Callable[[], Any]") -> trio.lowlevel.Abort:
             self._idle.remove(task)
             return trio.lowlevel.Abort.SUCCEEDED
 
@@ -141,6 +141,7 @@ class RequestLoop:
             trio.lowlevel.reschedule(self._idle.pop(), outcome.Value(None))
         else:
             self._has_turn = False
+            self._busy_poll.cool()
 
     # -- waiting for a request
 
@@ -156,6 +157,7 @@ class RequestLoop:
             self._watch(fd)
         self._in_a_row = 0
         while not await self._poll():
+            self._busy_poll.cool()
             began_s = self._clock()
             await trio.lowlevel.wait_readable(fd)
             # Not yet ours: until this task runs, others may take what it was woken for.
@@ -182,6 +184,7 @@ class RequestLoop:
         while True:
             may_others_run |= self._busy_poll.look()
             if self._has_request:
+                self._busy_poll.is_hot = True
                 return True
             if self._is_closing:
                 raise trio.ClosedResourceError
@@ -201,6 +204,7 @@ class RequestLoop:
         while now_s < end_s:
             if look():
                 window.was_worth_it()
+                self._busy_poll.is_hot = True
                 return True
             os.sched_yield()
             was_s, now_s = now_s, clock()

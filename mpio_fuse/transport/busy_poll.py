@@ -11,6 +11,8 @@ One thread, as trio's.
 import select
 from collections.abc import Callable
 
+import trio
+
 
 class BusyPoll:
     """What is polled, and what is done when it has something to read."""
@@ -18,6 +20,9 @@ class BusyPoll:
     def __init__(self) -> None:
         self._poll = select.poll()
         self._acts: dict[int, Callable[[], None]] = {}
+        self._parked: list[trio.lowlevel.Task] = []
+        self.is_hot = False
+        """Whether somebody looks now, and until `cool`: then nobody else need wait for the descriptors."""
 
     def add(self, fd: int, act: Callable[[], None]) -> None:
         """Call ``act`` whenever a look finds the descriptor readable, or broken."""
@@ -37,6 +42,31 @@ class BusyPoll:
             if act is not None:
                 act()
         return bool(found)
+
+    def cool(self) -> None:
+        """Nobody looks any more."""
+        self.is_hot = False
+        for task in self._parked:
+            trio.lowlevel.reschedule(task)
+        self._parked.clear()
+
+    async def wait_readable(self, fd: int) -> None:
+        """Return when it may be readable and nobody else looks after it.
+
+        Raises:
+            ClosedResourceError: trio was told that it is being closed.
+        """
+        if not self.is_hot:
+            await trio.lowlevel.wait_readable(fd)
+            return
+        task = trio.lowlevel.current_task()
+        self._parked.append(task)
+
+        def leave(_raise_cancel: "Callable[[], object]") -> trio.lowlevel.Abort:
+            self._parked.remove(task)
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        await trio.lowlevel.wait_task_rescheduled(leave)
 
 
 BUSY_POLL = BusyPoll()

@@ -54,6 +54,8 @@ def data_phase_of(command: Command, max_transfer_bytes: int) -> DataPhase:
 
 
 def _phase(command: Command) -> DataPhase:
+    if type(command.data_in) is bytearray and command.data_in and not command.data_out:
+        return DataPhase(Direction.FROM_DEVICE, command.data_in, len(command.data_in))
     length_out = _length_bytes(command, command.data_out)
     if command.data_in is None:
         return (

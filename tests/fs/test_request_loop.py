@@ -174,3 +174,17 @@ def test_polling_in_vain_is_left_out_for_longer_and_longer() -> None:
     window.was_worth_it()
     window.was_in_vain()
     assert [window.open() > 0 for _ in range(2)] == [False, True]
+
+
+async def test_when_nobody_polls_any_more_all_who_wait_for_a_descriptor_are_told(
+    kernel: Kernel,
+) -> None:
+    """A transport's reader is parked while requests come, and has to read by itself when they do not."""
+    kernel.poll.is_hot = True
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(kernel.worker, "a")
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        assert not kernel.poll.is_hot
+        kernel.poll.is_hot = True
+        nursery.cancel_scope.cancel()
+    assert not kernel.poll.is_hot

@@ -2,6 +2,8 @@ import os
 from collections.abc import Iterator
 
 import pytest
+import trio
+import trio.testing
 
 from mpio_fuse.transport.busy_poll import BusyPoll
 
@@ -50,3 +52,41 @@ def test_what_was_removed_is_looked_at_no_more(pipes: list[tuple[int, int]]) -> 
     os.write(writing, b"x")
     assert not poll.look()
     assert not done
+
+
+async def test_while_somebody_looks_nobody_else_waits_for_the_descriptor(
+    pipes: list[tuple[int, int]],
+) -> None:
+    poll, (reading, writing) = BusyPoll(), pipes[0]
+    woken = trio.Event()
+
+    async def wait() -> None:
+        await poll.wait_readable(reading)
+        woken.set()
+
+    poll.is_hot = True
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(wait)
+        os.write(writing, b"x")
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        assert not woken.is_set()
+        poll.cool()
+        with trio.fail_after(20):
+            await woken.wait()
+
+
+async def test_once_nobody_looks_the_descriptor_wakes(pipes: list[tuple[int, int]]) -> None:
+    poll, (reading, writing) = BusyPoll(), pipes[0]
+    poll.is_hot = True
+    poll.cool()
+    os.write(writing, b"x")
+    with trio.fail_after(20):
+        await poll.wait_readable(reading)
+
+
+async def test_a_cancelled_waiter_is_not_woken(pipes: list[tuple[int, int]]) -> None:
+    poll = BusyPoll()
+    poll.is_hot = True
+    with trio.move_on_after(0):
+        await poll.wait_readable(pipes[0][0])
+    poll.cool()

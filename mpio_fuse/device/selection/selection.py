@@ -59,6 +59,10 @@ class Selection:
         ``candidates`` are all that the device could use; ``is_open`` tells where this request may go, None: everywhere.
         """
         groups = self._groups(candidates, Service.FULL, now_s)
+        if len(groups) == 1 and is_open is None:
+            self._group.choose(groups.keys(), now_s)
+            (group,) = groups.values()
+            return group[0] if len(group) == 1 else self._policy.choose(group, length_bytes, now_s)
         if groups:
             in_use = self._group.choose(groups.keys(), now_s)
             order = [in_use, *sorted(groups.keys() - {in_use})]

@@ -43,6 +43,8 @@ _XFER = {
     Direction.FROM_DEVICE: lib.SCSI_XFER_READ,
 }
 _NO_DATA = ffi.NULL
+_BYTES = ffi.typeof("uint8_t[]")
+_GOOD = Completion()
 
 
 class Login(enum.IntEnum):
@@ -235,6 +237,8 @@ class NativeSession:
 
     @staticmethod
     def _answer(raw: _RawAnswer) -> Answer:
+        if not (raw.status or raw.host_status or raw.residual_bytes or raw.sense_bytes):
+            return Answer(raw.slot, raw.tag, _GOOD)
         sense = bytes(ffi.buffer(raw.sense, raw.sense_bytes)) if raw.sense_bytes else b""
         return Answer(
             raw.slot,
@@ -261,5 +265,5 @@ def _pin(phase: DataPhase) -> object:
     if phase.direction is Direction.NONE:
         return _NO_DATA
     writable = phase.direction is Direction.FROM_DEVICE
-    pinned: object = ffi.from_buffer("uint8_t[]", phase.data, require_writable=writable)
+    pinned: object = ffi.from_buffer(_BYTES, phase.data, require_writable=writable)
     return pinned

@@ -284,7 +284,7 @@ class Session:
     async def _read(self) -> None:
         try:
             while not self.has_ended:
-                await trio.lowlevel.wait_readable(self._fd)
+                await BUSY_POLL.wait_readable(self._fd)
                 while self._pump(is_readable=True) & native.MORE:
                     await trio.lowlevel.checkpoint()
         except trio.ClosedResourceError:
@@ -313,7 +313,7 @@ class Session:
             return
 
     async def _park_writer(self) -> None:
-        def unpark(_raise_cancel: Callable[[], object]) -> trio.lowlevel.Abort:
+        def unpark(_raise_cancel: "Callable[[], object]") -> trio.lowlevel.Abort:
             self._idle_writer = None
             return trio.lowlevel.Abort.SUCCEEDED
 
