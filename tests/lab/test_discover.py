@@ -121,13 +121,19 @@ def test_what_is_no_disk(lab: Lab) -> None:
         ("/dev/sg99", "no such device node"),
         ("/dev/null", "not a SCSI generic node"),
         ("/etc/passwd", "not a SCSI generic node but a file"),
-        ("iscsi://10.0.0.1/iqn.2026-01.x", "no target and LUN in this URL"),
     ],
 )
 def test_what_is_no_node(lab: Lab, device: str, said: str) -> None:
     line = refusal(lab, device)
     assert line.startswith(f"mpio-fuse: {device}: ")
     assert said in line
+
+
+def test_a_url_that_is_none_is_wrong_usage(lab: Lab) -> None:
+    result = lab.mpio_fuse("discover", "iscsi://10.0.0.1/iqn.2026-01.x")
+    (line,) = result.stderr.splitlines()
+    assert result.status == 2
+    assert "no target and LUN in this URL" in line
 
 
 def test_a_block_device_is_no_sg_node(lab: Lab) -> None:
