@@ -249,14 +249,14 @@ class Registrar:
     # -- the reservation
 
     async def read_state(self) -> ReserveState:
-        """Keys and reservation, from the first underpath that answers, within the time of one command.
+        """Keys and reservation, from the first underpath that answers, within the time of the two commands.
 
         Raises:
             NoUsableUnderpath: none answers.
         """
         state = None
         patience_s = min(PATIENCE_S, self.timeout_s / 4)
-        with trio.move_on_after(self.timeout_s):
+        with trio.move_on_after(2 * self.timeout_s):
             state = await first_answer(self._by_health(), self._read_state_on, patience_s)
         if state is not None:
             self.last_state = state

@@ -11,6 +11,7 @@ from mpio_fuse.device.watch import watch
 from mpio_fuse.errors import NoUsableUnderpath
 from mpio_fuse.scsi.opcodes import OpCode
 from mpio_fuse.scsi.target_port_groups import AccessState
+from mpio_fuse.target import port_groups
 from mpio_fuse.target.logical_unit import LogicalUnitModel
 from mpio_fuse.target.quirks import TGT
 from mpio_fuse.target.refusal import INVALID_FIELD
@@ -90,15 +91,42 @@ async def test_a_change_is_followed(autojump_clock: MockClock) -> None:
 @pytest.mark.expects_log("underpath ghost .*cause=its target port is standby")
 async def test_a_port_in_standby_is_a_ghost_until_it_serves(autojump_clock: MockClock) -> None:
     world, host = await _world(OPTIMIZED, STANDBY)
+    assert host.device.underpaths[1].state is UnderpathState.GHOST
     handle = await host.device.open()
     assert host.device.underpaths[1].state is UnderpathState.GHOST
     assert await _reads(host, handle) == [4, 0]
     await _while_watched(host)
     assert host.device.underpaths[1].state is UnderpathState.GHOST
     world.model.change_access(2, OPTIMIZED)
-    await _while_watched(host)
+    await handle.read(0, 512)  # is told
+    await _while_watched(host, 1)
     assert await _reads(host, handle) == [2, 2]
     assert world.keys == [KEYS["a"]] * 2
+
+
+@pytest.mark.expects_log("underpath ghost")
+async def test_a_ghost_that_says_ready_is_not_registered_again_and_again(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some arrays answer TEST UNIT READY in standby."""
+    monkeypatch.setattr(
+        port_groups, "IN_STANDBY", port_groups.IN_STANDBY | {OpCode.TEST_UNIT_READY}
+    )
+    world, host = await _world(OPTIMIZED, STANDBY)
+    await _while_watched(host, 100)
+    assert host.device.underpaths[1].state is UnderpathState.GHOST
+    assert not [line for line in world.sent(host) if "REGISTER" in line]
+
+
+async def test_an_idle_host_learns_of_a_change_by_its_checks(autojump_clock: MockClock) -> None:
+    world, host = await _world(OPTIMIZED, NON_OPTIMIZED)
+    world.model.change_access(1, NON_OPTIMIZED)
+    world.model.change_access(2, OPTIMIZED)
+    await _while_watched(host)
+    shown = [one.carries for one in host.device.snapshot().underpaths]
+    accesses = [one.access for one in host.device.snapshot().underpaths]
+    assert (accesses, shown) == (["active/non-optimized", "active/optimized"], ["yes", "yes"])
+    assert await _reads(host, await host.device.open()) == [0, 4]
 
 
 @pytest.mark.expects_log("underpath ghost .*cause=READ.*standby")

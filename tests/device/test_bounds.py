@@ -11,11 +11,12 @@ from trio.testing import MockClock
 
 from mpio_fuse.device.bounds import change_s, request_s
 from mpio_fuse.device.checks import emergency_s
+from mpio_fuse.device.first_answer import PATIENCE_S
 from mpio_fuse.device.handle import Handle
 from mpio_fuse.device.settings import Settings
 from mpio_fuse.device.underpath_rules import UnderpathRules
 from mpio_fuse.device.watch import watch
-from mpio_fuse.errors import MpioError
+from mpio_fuse.errors import MpioError, OpenRefused
 from mpio_fuse.reserve.fig07_decision import OpenOption
 from mpio_fuse.scsi.command import Command
 from mpio_fuse.scsi.opcodes import OpCode
@@ -45,8 +46,8 @@ WITH_A_HANDLE: dict[str, tuple[Act, float]] = {
 WITHOUT: dict[str, tuple[Callable[[Host], Awaitable[object]], float]] = {
     "open": (lambda host: host.device.open(), 2 * CONTROL_S),
     "forced open": (lambda host: host.device.open(OpenOption.FORCED_OPEN), 2 * CONTROL_S),
-    "unmount": (lambda host: host.device.remove(), 3 * CONTROL_S),
-    "look": (lambda host: host.device.look(), CONTROL_S),
+    "unmount": (lambda host: host.device.remove(), 3 * CONTROL_S + PATIENCE_S),
+    "look": (lambda host: host.device.look(), CONTROL_S + PATIENCE_S),
 }
 
 
@@ -162,14 +163,47 @@ async def test_writes_to_the_same_blocks_do_not_add_their_bounds_up(
 
 
 @pytest.mark.expects_log(SAID)
+@pytest.mark.parametrize("what", ["read", "write", "close"])
+async def test_one_of_eight_is_found_also_when_nobody_watches(
+    what: str, autojump_clock: MockClock
+) -> None:
+    host = await _host(8)
+    handle = await host.device.open()
+    living = host.links.pop()
+    _hang(host)
+    act, _ = WITH_A_HANDLE[what]
+    started_s = trio.current_time()
+    await act(host, handle)
+    assert trio.current_time() - started_s <= IO_S + 2 * CONTROL_S
+    assert not living.faults
+
+
+@pytest.mark.expects_log(SAID)
+async def test_a_release_does_not_ask_each_that_hangs(autojump_clock: MockClock) -> None:
+    host = await _host(8)
+    await (await host.device.open(OpenOption.RETAIN_RESERVATION)).aclose()
+    host.links.pop()
+    _hang(
+        host,
+        lambda command: command.cdb[0] in (OpCode.PERSISTENT_RESERVE_OUT, OpCode.TEST_UNIT_READY),
+    )
+    started_s = trio.current_time()
+    await host.device.release_retained()
+    assert trio.current_time() - started_s <= 3 * CONTROL_S
+
+
+@pytest.mark.expects_log("underpath down")
 async def test_what_is_enforced_is_enforced(autojump_clock: MockClock) -> None:
-    """An array that answers each command, always just in time, and never lets an open come to its end."""
-    host = await _host(1)
-    for link in host.links:
-        link.times_out = False
-        link.answer_s = CONTROL_S - 1
-    elapsed_s = await _elapsed_s(host, host.device.open)
-    assert CONTROL_S < elapsed_s <= change_s(host.device.settings)
+    """An open that registers one after the other, with more underpaths that hang then than there is time for."""
+    host = await World().host(
+        "a", 20, io_timeout_s=IO_S, control_timeout_s=CONTROL_S, serialise_registers=True
+    )
+    _hang(host, lambda command: command.cdb[0] == OpCode.PERSISTENT_RESERVE_OUT)
+    limit_s = change_s(host.device.settings)
+    started_s = trio.current_time()
+    with pytest.raises(OpenRefused, match=f"not done within {limit_s:g} s"):
+        await host.device.open()
+    assert trio.current_time() - started_s == limit_s
 
 
 async def test_the_manual_has_the_bounds_of_the_defaults() -> None:

@@ -50,6 +50,7 @@ async def test_one_that_was_failed_carries_nothing_and_keeps_nothing(
         nursery.cancel_scope.cancel()
     await handle.aclose()
     assert (await _reads(host, 4))[index] == 0
+    assert world.keys == [KEYS["a"]]
     shown = host.device.snapshot().underpaths[index]
     assert (shown.state, shown.is_held_out, shown.carries) == ("down", True, "no")
     await host.device.remove()

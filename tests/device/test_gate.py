@@ -105,3 +105,32 @@ async def test_closers_exclude_each_other() -> None:
     async with trio.open_nursery() as nursery:
         for _ in range(5):
             nursery.start_soon(close)
+
+
+async def test_what_is_known_to_hang_is_not_waited_for(autojump_clock: MockClock) -> None:
+    """Also when that becomes known while a closer waits."""
+    hung = 0
+    gate = Gate(lambda: hung)
+
+    async def hang() -> None:
+        async with gate.passing():
+            await trio.sleep_forever()
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(2):
+            nursery.start_soon(hang)
+        await trio.testing.wait_all_tasks_blocked()
+        started_s = trio.current_time()
+
+        async def learn() -> None:
+            nonlocal hung
+            await trio.sleep(2)
+            hung = 2
+            gate.look_again()
+
+        nursery.start_soon(learn)
+        async with gate.closed(10):
+            assert trio.current_time() - started_s == 2
+        async with gate.closed(10):
+            assert trio.current_time() - started_s == 2
+        nursery.cancel_scope.cancel()
