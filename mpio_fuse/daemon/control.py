@@ -96,7 +96,8 @@ def using_run_directory(directory: Path) -> Iterator[None]:
         is_full = error.errno in {errno.ENOSPC, errno.EDQUOT}
         step = "make room there" if is_full else "see that it can be written"
         hint = f"{step}, or name another directory in {RUN_DIRECTORY_VARIABLE}"
-        raise MpioError(f"run directory {directory}: {error.strerror}", hint=hint) from None
+        what = error.strerror or error  # a name too long for a socket has no errno
+        raise MpioError(f"run directory {directory}: {what}", hint=hint) from None
 
 
 def endpoint(mountpoint: Path) -> Endpoint:

@@ -33,6 +33,8 @@ def test_a_deleted_node_is_removed_and_a_rescanned_one_added(a: Host) -> None:
     assert sorted(_states(a).values()) == ["up", "up"]
     a.unmount().check()
     assert keys_seen(a.lab) == []
+    # The kernel found the disk while it was reserved, and could not read its size then: others want to use it.
+    a.run(f"echo 1 > /sys/class/scsi_generic/{lost}/device/rescan").check()
 
 
 def test_an_underpath_is_removed_and_added_by_hand(a: Host) -> None:

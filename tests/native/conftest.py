@@ -1,6 +1,8 @@
 """One site for all tests that leave it as it was."""
 
 from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -9,9 +11,9 @@ from tests.native.site import Site, built
 
 
 @pytest.fixture(scope="package")
-def standing_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """Both hosts have mounted."""
-    with built(tmp_path_factory.mktemp("native"), SOON) as site:
+def standing_site() -> Iterator[Site]:
+    """Both hosts have mounted.  A socket's name has 107 bytes at most: pytest's own directories may be too deep."""
+    with TemporaryDirectory(prefix="mpio-") as directory, built(Path(directory), SOON) as site:
         site.mount("a", "b")
         yield site
         for host in site.hosts.values():
