@@ -60,7 +60,7 @@ def test_no_disk_is_opened_for_writing(lab: Lab) -> None:
     ).check()
     a.unmount().check()
     lab.run(f"exec 3<>{disks[-1]}").check()  # what would be seen
-    watch.wait_for_output("closed after writing")
+    watch.wait_for_output(f"closed after writing: {disks[-1]}\n")
     assert watch.stdout.split("\n")[1:] == [f"closed after writing: {disks[-1]}", ""]
 
 
