@@ -18,7 +18,7 @@ replaces it), so `RequestLoop` takes its place:
   the others get their turn: neither the transports nor the rest of the event loop may starve.
 
 Before polling, and after each descriptor that a look has served, all tasks that can run do: what is polled for may
-be the answer to what one of them is about to send.
+be the answer to what one of them is about to send, and who was woken by an answer has a caller who waits for it.
 """
 
 import os
@@ -38,6 +38,9 @@ MAX_IN_A_ROW = 32
 
 CROWDED_S = 20e-6
 """A sched_yield(2) that takes longer has let somebody else run who waited for this CPU."""
+
+PASSES = 2
+"""So many passes of trio's loop let every task run that could: a pass runs what could at its beginning, in any order."""
 
 MAX_PAUSE = 1024
 """After polling was in vain so many waits in turn may go by without."""
@@ -180,19 +183,20 @@ class RequestLoop:
     async def _poll(self) -> bool:
         """Look for a request, while it is worth it; whether there is one."""
         self._has_request = False
-        may_others_run = True
+        passes = PASSES
         while True:
-            may_others_run |= self._busy_poll.look()
+            if self._busy_poll.look():
+                passes = PASSES
             if self._has_request:
                 self._busy_poll.is_hot = True
                 return True
             if self._is_closing:
                 raise trio.ClosedResourceError
-            if may_others_run:
+            if passes:
                 await trio.lowlevel.checkpoint()
-                may_others_run = False
+                passes -= 1
             elif self._spin():
-                may_others_run = True
+                passes = PASSES
             else:
                 return False
 

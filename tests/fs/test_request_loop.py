@@ -188,3 +188,45 @@ async def test_when_nobody_polls_any_more_all_who_wait_for_a_descriptor_are_told
         kernel.poll.is_hot = True
         nursery.cancel_scope.cancel()
     assert not kernel.poll.is_hot
+
+
+async def test_whoever_an_answer_woke_runs_before_anybody_polls(kernel: Kernel) -> None:
+    """Polling keeps the thread: an answer to a caller would lie there until it is over."""
+    reading, writing = os.pipe()
+    answered = trio.Event()
+    polled_before = list[int]()
+
+    def take_answer() -> None:
+        os.read(reading, 1)
+        answered.set()
+
+    kernel.poll.add(reading, take_answer)
+    spin, spun = kernel.loop._spin, list[None]()  # noqa: SLF001 - what must not come too early
+
+    def note_and_spin() -> bool:
+        spun.append(None)
+        return spin()
+
+    kernel.loop._spin = note_and_spin  # type: ignore[method-assign] # noqa: SLF001
+
+    async def caller() -> None:
+        nonlocal answered
+        while True:
+            await answered.wait()
+            answered = trio.Event()
+            polled_before.append(len(spun) - before)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(kernel.worker, "a")
+        nursery.start_soon(caller)
+        for _ in range(40):  # who is first in a pass is trio's dice
+            await trio.testing.wait_all_tasks_blocked(0.001)
+            before = len(spun)
+            os.write(writing, b"x")
+            kernel.ask()  # what ends the worker's sleep
+            await trio.testing.wait_all_tasks_blocked(0.001)
+        nursery.cancel_scope.cancel()
+    kernel.poll.remove(reading)
+    os.close(reading)
+    os.close(writing)
+    assert polled_before == [0] * 40
