@@ -40,7 +40,7 @@ CROWDED_S = 20e-6
 """A sched_yield(2) that takes longer has let somebody else run who waited for this CPU."""
 
 PASSES = 2
-"""So many passes of trio's loop let every task run that could: a pass runs what could at its beginning, in any order."""
+"""So many passes of trio's loop let every task run that could: one runs what could at its start, in any order."""
 
 MAX_PAUSE = 1024
 """After polling was in vain so many waits in turn may go by without."""
