@@ -6,25 +6,37 @@ import os
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
-from tests.bench.jobs import JOBS
+from tests.bench.ground import Ground
+from tests.bench.guest import GUEST, REPORT
+from tests.bench.jobs import jobs_named
+from tests.bench.lab import measure_in_lab
 from tests.bench.measure import Plan, measure, stopwatch
+from tests.bench.native import NATIVE
+from tests.bench.page import Conditions, Page
 from tests.bench.plot import draw
-from tests.bench.report import as_json, markdown
-from tests.bench.subjects import SUBJECTS, stage
+from tests.bench.report import markdown
+from tests.bench.results import Results
+
+FABRICS = ("loop", "iscsi")
 
 
-def _options() -> argparse.Namespace:
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
-    letters = "".join(SUBJECTS)
-    parser.add_argument("--quick", action="store_true", help="one round of short runs: a minute")
-    parser.add_argument("--rounds", type=int, help="how many; 5 unless --quick")
-    parser.add_argument("--runtime", type=float, metavar="S", help="of each run; 2 unless --quick")
-    parser.add_argument("--subjects", default=letters, help=f"which of {letters}")
-    parser.add_argument("--jobs", default="", help="only those with this in their name")
-    parser.add_argument("--json", action="store_true", help="JSON on stdout instead of tables")
-    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the medians, as SVG")
-    return parser.parse_args()
+    add = parser.add_argument
+    letters = f"{NATIVE.letters}; in the lab {GUEST.letters}"
+    add("--quick", action="store_true", help="one round of short runs: a minute")
+    add("--lab", nargs="?", const=FABRICS[0], choices=FABRICS, metavar="FABRIC",
+        help=f"over /dev/sg in a lab's guest, on {' or '.join(FABRICS)}; {FABRICS[0]} unless named")  # fmt: skip
+    add("--rounds", type=int, help="how many; 5 unless --quick")
+    add("--runtime", type=float, metavar="S", help="of each run; 2 unless --quick")
+    add("--subjects", metavar="LETTERS", help=f"which of {letters}")
+    add("--jobs", default="", help="only those with this, or this,or,that, in their names")
+    add("--json", action="store_true", help="JSON on stdout instead of tables")
+    add("--plot", type=Path, metavar="FILE", help="draw the medians, as SVG")
+    add("--page", type=Path, metavar="FILE", help="replace the tables in it, between its marks")
+    return parser
 
 
 def _say(text: str) -> None:
@@ -32,23 +44,58 @@ def _say(text: str) -> None:
 
 
 def main() -> None:
-    options = _options()
-    plan = Plan(
-        jobs=[job for job in JOBS if options.jobs in job.name],
+    parser = _parser()
+    options = parser.parse_args()
+    plan = _plan(options)
+    page = options.page and Page(options.page, "lab" if options.lab else "native")
+    where = f"in a lab's guest with one CPU, over {options.lab}" if options.lab else "natively"
+    conditions = Conditions(where, plan)
+    try:
+        letters = _letters(options)
+        if page:
+            page.check()
+    except ValueError as error:
+        parser.error(str(error))
+    with stopwatch(_say), conditions.watched():
+        results = _measure(options.lab, plan, letters)
+    _say(str(conditions))
+    if options.plot:
+        options.plot.write_text(draw(results), encoding="utf-8")
+    if page:
+        page.write(f"{conditions}\n\n{markdown(results)}")
+    print(json.dumps(results.to_json(), indent=1) if options.json else markdown(results))  # noqa: T201
+
+
+def _plan(options: argparse.Namespace) -> Plan:
+    return Plan(
+        jobs=jobs_named(options.jobs),
         rounds=options.rounds or (1 if options.quick else 5),
         runtime_s=options.runtime or (0.7 if options.quick else 2.0),
     )
-    _say(f"load average at the start: {os.getloadavg()[0]:.2f} on {os.cpu_count()} CPUs")
+
+
+def _letters(options: argparse.Namespace) -> str:
+    known = _ground(options.lab).letters
+    letters: str = options.subjects or known
+    if unknown := set(letters) - set(known):
+        raise ValueError(f"no subject {', '.join(sorted(unknown))}; there are {known}")
+    return letters
+
+
+def _ground(lab: str | None) -> Ground[Any]:
+    return GUEST if lab else NATIVE
+
+
+def _measure(lab: str | None, plan: Plan, letters: str) -> Results:
+    """Here, or in a guest that is not yet there."""
+    if lab and REPORT not in os.environ:
+        return measure_in_lab(lab, plan, letters)
+    ground = _ground(lab)
     with (
-        stopwatch(_say),
         tempfile.TemporaryDirectory(prefix="mpio-bench-", dir=_room()) as directory,
-        stage(Path(directory)) as ready,
+        ground.ready(Path(directory), letters) as subjects,
     ):
-        subjects = {one: SUBJECTS[one](ready) for one in SUBJECTS if one in options.subjects}
-        results = measure(subjects, plan, _say)
-    if options.plot:
-        options.plot.write_text(draw(results), encoding="utf-8")
-    print(json.dumps(as_json(results), indent=1) if options.json else markdown(results))  # noqa: T201
+        return measure(subjects, ground.pairs, plan, _say)
 
 
 def _room() -> str | None:

@@ -9,6 +9,8 @@ import attrs
 
 KIB = 1024
 MIB = 1024 * KIB
+SIZE_BYTES = 128 * MIB
+"""Of every subject's disk, all of which is used."""
 
 
 @attrs.frozen
@@ -41,7 +43,7 @@ JOBS = (
 
 @attrs.frozen
 class Sample:
-    """One run.  ``cpu_us`` is what the subject's processes used for one I/O, user and system, on all CPUs."""
+    """One run.  ``cpu_us`` is what the subject's processes, if it has any, used for one I/O, user and system."""
 
     iops: float
     mib_per_s: float
@@ -66,8 +68,13 @@ class Load:
         return Sample(self.iops, self.mib_per_s, self.p50_us, self.p99_us, cpu_us)
 
 
-def run_fio(job: Job, file: Path, size_bytes: int, runtime_s: float) -> Load:
-    """Run one job on one file, which is there and has that size.
+def jobs_named(words: str) -> list[Job]:
+    """The jobs that have one of these, separated by commas, in their names."""
+    return [job for job in JOBS if any(word in job.name for word in words.split(","))]
+
+
+def run_fio(job: Job, file: Path, runtime_s: float) -> Load:
+    """Run one job on one file, which is there and has `SIZE_BYTES`.
 
     Raises:
         RuntimeError: fio failed, or an I/O did.
@@ -80,7 +87,7 @@ def run_fio(job: Job, file: Path, size_bytes: int, runtime_s: float) -> Load:
         f"--rw={job.rw}",
         f"--bs={job.block_bytes}",
         f"--iodepth={job.depth}",
-        f"--size={size_bytes}",
+        f"--size={SIZE_BYTES}",
         f"--runtime={round(runtime_s * 1000)}ms",
         "--time_based",
         "--ioengine=libaio",
@@ -95,10 +102,10 @@ def run_fio(job: Job, file: Path, size_bytes: int, runtime_s: float) -> Load:
         raise RuntimeError(
             f"fio, {job.name} on {file}: {done.stderr.strip() or done.stdout[-500:]}"
         )
-    return _load(json.loads(done.stdout[done.stdout.index("{") :])["jobs"][0])
+    return load_of(json.loads(done.stdout[done.stdout.index("{") :])["jobs"][0])
 
 
-def _load(told: dict[str, Any]) -> Load:
+def load_of(told: dict[str, Any]) -> Load:
     """What fio's JSON says of one job; of a mixed one the latencies of its reads."""
     ways = [told[way] for way in ("read", "write") if told[way]["total_ios"]]
     if not ways:

@@ -1,39 +1,13 @@
-"""What was measured, as a table for people, in Markdown for the manual, and as JSON for programs."""
+"""What was measured, as tables, for people and in Markdown for the manual."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
-
-import attrs
 
 from tests.bench.jobs import Job, Sample
-from tests.bench.measure import Results
-from tests.bench.subjects import RIVALS
-
-
-def as_json(results: Results) -> dict[str, Any]:
-    """Every sample, the medians, and the ratios."""
-    return {
-        "subjects": dict(results.names),
-        "jobs": [
-            {
-                "name": job.name,
-                "subjects": {letter: _json_cell(results, letter, job) for letter in results.names},
-            }
-            for job in results.jobs
-        ],
-    }
-
-
-def _json_cell(results: Results, letter: str, job: Job) -> dict[str, Any]:
-    return {
-        "median": attrs.asdict(results.median(letter, job)),
-        "ratio": results.rivalry(letter, job),
-        "samples": [attrs.asdict(sample) for sample in results.of(letter, job)],
-    }
+from tests.bench.results import Results
 
 
 def markdown(results: Results) -> str:
-    """Three tables: how fast, how many times as fast as the rival, how much CPU."""
+    """Four tables: how fast, how many times as fast as the rivals, how much CPU, how long each took."""
     blocks = [
         _table(results, "IOPS (1M: MiB/s)", _speed, list(results.names)),
         _table(results, "CPU per I/O, us", _cpu, list(results.names)),
@@ -58,7 +32,7 @@ def _speed(job: Job, sample: Sample) -> str:
 
 
 def _cpu(_job: Job, sample: Sample) -> str:
-    return f"{sample.cpu_us:.1f}"
+    return f"{sample.cpu_us:.1f}" if sample.cpu_us else "-"
 
 
 def _latency(_job: Job, sample: Sample) -> str:
@@ -66,14 +40,12 @@ def _latency(_job: Job, sample: Sample) -> str:
 
 
 def _ratios(results: Results) -> str:
-    pairs = [(one, RIVALS[one]) for one in results.names if RIVALS.get(one) in results.names]
-    if {"a", "b"} <= results.names.keys():
-        pairs.append(("b", "a"))
     rows = [
-        [job.name, *(f"{results.ratio(one, other, job):.2f}" for one, other in pairs)]
+        [job.name, *(f"{results.ratio(one, other, job):.2f}" for one, other in results.pairs)]
         for job in results.jobs
     ]
-    return _grid(["times as fast", *(f"{a} : {b}" for a, b in pairs)], rows) if pairs else ""
+    head = ["times as fast", *(f"{one} : {other}" for one, other in results.pairs)]
+    return _grid(head, rows) if results.pairs else ""
 
 
 def _grid(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

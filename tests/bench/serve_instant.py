@@ -22,9 +22,9 @@ from mpio_fuse.target.nexus import Nexus
 from mpio_fuse.transport.contract import OnEnd
 from mpio_fuse.transport.data_phase import data_phase_of
 from mpio_fuse.transport.simulated import MAXIMUM_TRANSFER_BYTES, SimulatedTransport
+from tests.bench.jobs import SIZE_BYTES
 from tests.daemon.serve_simulated import SimulatedAssembly
 
-SIZE_BYTES = 128 << 20
 BLOCK_BYTES = 512
 
 _GOOD = Completion()
