@@ -10,16 +10,15 @@ attempts (look at the reservation again, put up the barrier) happens outside the
   no old copy of it can land over a newer write, and reading and writing back a partial block is not
   disturbed.
 * No command leaves unless its grant stands *after* the gate has let it through.
-* A write whose fate nobody knows (`may_still_run`), or whose caller was cancelled, may still be alive: its underpath is
-  marked before the lock on its blocks can go.  While a mark stands nothing is written, on any underpath: the
-  barrier (`Recovery.bar`) comes first, after which the array refuses whatever the old nexus still sends.
+* While an underpath is marked with a write that may be lost (`mpio_fuse.device.flight`) nothing is written, on any
+  underpath: the barrier (`Recovery.bar`) comes first, after which the array refuses whatever the old nexus still sends.
 * What a unit attention or a conflict told is marked on the underpath at once, and nothing is sent there until
   `Recovery.look_into` has asked the array.  A look that fails leaves the mark.
 * What a completion means is one table's business (`mpio_fuse.device.reaction`), how often is `Attempts`', where to send
   the selection's, and waiting without underpaths `Outages`'.  Nobody pauses or waits inside the gate.
 * Every request ends within `mpio_fuse.device.bounds.request_s`, whatever hangs: then it is cancelled, as by its caller.
 * The first attempt of a request is made without waiting for anything, where nothing has to be waited for
-  (`_attempt_at_once`); what is not plainly good goes on in `_carry`, as if that had made it.
+  (`_first_flight`); what is not plainly good goes on in `_carry`, as if that had made it.
 * Buffers of a command that was given up are never used again: each attempt reads into a new one.
 """
 
@@ -28,34 +27,30 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Protocol
 
-import attrs
 import trio
 
-from mpio_fuse.device.at_once import TIMED_OUT, Flight, Watch
 from mpio_fuse.device.attempts import Attempts, Step
 from mpio_fuse.device.bounds import request_s
 from mpio_fuse.device.checks import Checks
 from mpio_fuse.device.extents import Extent, covering, is_aligned, pieces
+from mpio_fuse.device.flight import TIMED_OUT, Flight, Flights, length_bytes
 from mpio_fuse.device.gate import Gate
 from mpio_fuse.device.geometry import Geometry
 from mpio_fuse.device.grant import Grant
 from mpio_fuse.device.outages import Outages
 from mpio_fuse.device.range_lock import RangeLock
-from mpio_fuse.device.reaction import Action, Mark, may_still_run
+from mpio_fuse.device.reaction import Action
 from mpio_fuse.device.selection.selection import Selection
 from mpio_fuse.device.settings import Settings
-from mpio_fuse.device.underpath import Suspicion, Underpath
+from mpio_fuse.device.underpath import Underpath
 from mpio_fuse.errors import (
     MpioError,
     NoSpace,
     NotSupported,
     NoUsableUnderpath,
-    TransportError,
-    TransportGone,
 )
 from mpio_fuse.scsi import block
-from mpio_fuse.scsi.command import Command, Completion, HostStatus
-from mpio_fuse.scsi.verdict import Verdict, describe, judge
+from mpio_fuse.scsi.command import Command, HostStatus
 
 LOOKS = 6
 """How often it is looked into what completions told before one command is sent: a look itself may be told more."""
@@ -73,21 +68,6 @@ class Recovery(Protocol):
     async def bar(self, grant: Grant) -> None:
         """Make sure that no lost write can reach the medium any more."""
         ...
-
-
-@attrs.frozen
-class _Sent:
-    """One attempt: where, with what, in which incarnation of the underpath, and how it ended."""
-
-    underpath: Underpath
-    command: Command
-    incarnation: int
-    began_s: float
-    completion: Completion
-
-    @property
-    def is_plainly_good(self) -> bool:
-        return self.completion.is_good and not self.completion.residual_bytes
 
 
 class DataPath:
@@ -117,7 +97,7 @@ class DataPath:
         self._checks = checks
         self._io_timeout_s = settings.io_timeout_s
         self._request_timeout_s = request_s(settings)
-        self._watch = Watch(settings.io_timeout_s)
+        self._flights = Flights(gate, settings.io_timeout_s)
         self._locks = RangeLock()
         self._refuses_fua = False
         self._has_synchronize_cache = True
@@ -135,9 +115,13 @@ class DataPath:
         extent = covering(offset_bytes, length_bytes, size)
         began_s, first = trio.current_time(), None
         if extent.blocks <= geometry.max_transfer_blocks:
-            first = await self._begin_read(grant, extent, size)
+            into = bytearray(extent.blocks * size)
+            command = block.read(extent.lba, into, size, timeout_s=self._io_timeout_s)
+            first = self._first_flight(grant, command, began_s, is_write=False)
+            if first is not None:
+                await first.fly()
         if first is not None and first.is_plainly_good:
-            data = self._settled(first).data_in or b""
+            data: Buffer = first.command.data_in or b""
         else:
             with self._bounded("read", began_s):
                 data = await self._read_extent(grant, geometry, extent, first)
@@ -173,13 +157,6 @@ class DataPath:
                     await self._write_locked(grant, geometry, offset_bytes, data, durable=durable)
         return fits
 
-    async def _begin_read(
-        self, grant: Grant, extent: Extent, block_size_bytes: int
-    ) -> "_Sent | None":
-        into = bytearray(extent.blocks * block_size_bytes)
-        command = block.read(extent.lba, into, block_size_bytes, timeout_s=self._io_timeout_s)
-        return await self._attempt_at_once(grant, command, is_write=False)
-
     async def _write_at_once(
         self, grant: Grant, geometry: Geometry, extent: Extent, data: Buffer, began_s: float
     ) -> bool:
@@ -190,12 +167,11 @@ class DataPath:
         try:
             size, timeout_s = geometry.block_size_bytes, self._io_timeout_s
             command = block.write(extent.lba, data, size, timeout_s=timeout_s)
-            first = await self._attempt_at_once(grant, command, is_write=True)
+            first = self._first_flight(grant, command, began_s, is_write=True)
             if first is None:
                 return False
-            if first.is_plainly_good:
-                self._settled(first)
-            else:
+            await first.fly()
+            if not first.is_plainly_good:
                 with self._bounded("write", began_s):
                     await self._carry(grant, lambda: command, is_write=True, first=first)
             return True
@@ -261,7 +237,7 @@ class DataPath:
         return blocks
 
     async def _read_extent(
-        self, grant: Grant, geometry: Geometry, extent: Extent, first: "_Sent | None" = None
+        self, grant: Grant, geometry: Geometry, extent: Extent, first: Flight | None = None
     ) -> Buffer:
         """``first``: the first attempt, where it has been made, of an extent that one command carries."""
         if extent.blocks <= geometry.max_transfer_blocks:
@@ -275,7 +251,7 @@ class DataPath:
         return b"".join(parts[lba] for lba in sorted(parts))
 
     async def _read_piece(
-        self, grant: Grant, geometry: Geometry, piece: Extent, first: "_Sent | None" = None
+        self, grant: Grant, geometry: Geometry, piece: Extent, first: Flight | None = None
     ) -> Buffer:
         size = geometry.block_size_bytes
 
@@ -325,7 +301,7 @@ class DataPath:
         build: Callable[[], Command],
         *,
         is_write: bool,
-        first: "_Sent | None" = None,
+        first: Flight | None = None,
     ) -> Command:
         """Send the command, built anew for each attempt, until it is done; the one that was.
 
@@ -335,35 +311,27 @@ class DataPath:
         attempts: Attempts | None = None
         last = ""
         while True:
-            sent, first = first, None
-            if sent is None:
+            flight, first = first, None
+            if flight is None:
                 await self._prepare(grant, is_write=is_write)
-                sent = await self._attempt(grant, build(), attempts, is_write=is_write)
-            if sent is None:
+                flight = await self._attempt(grant, build(), attempts, is_write=is_write)
+            if flight is None:
                 if attempts is None or not any(one.is_usable for one in self._underpaths):
                     await self._wait(grant, self._nothing_left(last))
                     continue
                 step = attempts.none_left(trio.current_time())
-            elif sent.is_plainly_good:
-                return self._settled(sent)
+            elif flight.is_plainly_good:
+                return flight.command
             else:
                 attempts = attempts or Attempts(began_s, self._io_timeout_s)
-                last = f"{sent.command.name} on {sent.underpath.name}: {describe(sent.completion)}"
-                step = self._note(grant, sent, attempts, last)
+                last, step = flight.what(), self._after(flight, attempts)
                 if step.action is Action.DONE:
-                    _count(sent.underpath, sent.command)
-                    return sent.command
-                if sent.completion.host_status == HostStatus.TIME_OUT:
+                    return flight.command
+                if _took_too_long(flight):
                     await self._checks.check_doubtful(began_s)
             if step.action is Action.FAIL:
                 raise step.reaction.error(last, lun=self._lun, hint=step.reaction.hint)
             await trio.sleep(step.pause_s)
-
-    def _settled(self, sent: _Sent) -> Command:
-        """The command of an attempt that was plainly good, counted."""
-        sent.underpath.health.io_passed(trio.current_time())
-        _count(sent.underpath, sent.command)
-        return sent.command
 
     async def _prepare(self, grant: Grant, *, is_write: bool) -> None:
         """What must be settled first: is it still ours, and is every write that was lost dead."""
@@ -405,129 +373,74 @@ class DataPath:
 
     async def _attempt(
         self, grant: Grant, command: Command, attempts: Attempts | None, *, is_write: bool
-    ) -> "_Sent | None":
-        """One command on one underpath, until it is back; None: no underpath is open to it.
-
-        A write of unknown fate is marked so before anything else can run.
-        """
+    ) -> Flight | None:
+        """One command on one underpath, until it is back; None: no underpath is open to it."""
         await self._gate.enter()
-        try:
-            return await self._attempt_inside(grant, command, attempts, is_write=is_write)
-        finally:
-            self._gate.leave()
+        flight = self._depart(grant, command, attempts, trio.current_time(), is_write=is_write)
+        if flight is not None:
+            await flight.fly()
+        return flight
 
-    async def _attempt_at_once(
-        self, grant: Grant, command: Command, *, is_write: bool
-    ) -> "_Sent | None":
-        """As `_prepare` and `_attempt`, if neither has anything to wait for; None: nothing was sent."""
+    def _first_flight(
+        self, grant: Grant, command: Command, now_s: float, *, is_write: bool
+    ) -> Flight | None:
+        """As `_prepare` and `_attempt`, if neither has anything to wait for; None: nothing was done."""
         for one in self._underpaths:
             if one.suspicion is not None or (is_write and one.has_lost_write):
                 return None
         if not self._gate.try_enter():
             return None
-        try:
-            return await self._attempt_inside(grant, command, None, is_write=is_write)
-        finally:
-            self._gate.leave()
+        return self._depart(grant, command, None, now_s, is_write=is_write)
 
-    async def _attempt_inside(
-        self, grant: Grant, command: Command, attempts: Attempts | None, *, is_write: bool
-    ) -> "_Sent | None":
-        grant.check()
-        underpath = self._choose(command, attempts)
+    def _depart(
+        self,
+        grant: Grant,
+        command: Command,
+        attempts: Attempts | None,
+        now_s: float,
+        *,
+        is_write: bool,
+    ) -> Flight | None:
+        """The command's flight, for who has entered the gate: left by its landing, or here if there is none."""
+        underpath = None
+        try:
+            grant.check()
+            underpath = self._choose(command, attempts, now_s)
+        finally:
+            if underpath is None:
+                self._gate.leave()
         if underpath is None:
             return None
-        epoch, incarnation = underpath.epoch, underpath.health.incarnation
-        began_s = trio.current_time()
-        is_settled = False
-        try:
-            completion = await self._send(underpath, command)
-            is_settled = completion.is_good or not may_still_run(completion)
-        except BaseException:
-            # Its answer may be the one that tells of another disk, or of a preemption, and nobody will see it.
-            underpath.suspicion = Suspicion(Verdict.UNKNOWN)
-            raise
-        finally:
-            if is_write and not is_settled and underpath.epoch == epoch:
-                underpath.has_lost_write = True
-        return _Sent(underpath, command, incarnation, began_s, completion)
+        return Flight(self._flights, grant, underpath, command, now_s, is_write=is_write)
 
-    def _choose(self, command: Command, attempts: Attempts | None) -> Underpath | None:
+    def _choose(
+        self, command: Command, attempts: Attempts | None, now_s: float
+    ) -> Underpath | None:
         chosen = self._selection.choose(
             [one for one in self._underpaths if one.is_usable],
-            _length_bytes(command),
-            trio.current_time(),
+            length_bytes(command),
+            now_s,
             None if attempts is None else partial(_is_open, attempts),
         )
         if chosen is not None:
             self._outages.found()
         return chosen
 
-    async def _send(self, underpath: Underpath, command: Command) -> Completion:
-        """One command on one underpath, within our own bound: the transport's bounds nothing."""
-        length_bytes = _length_bytes(command)
-        carried_bytes = 0
-        underpath.departs(length_bytes, trio.current_time())
-        try:
-            completion = await self._execute(underpath, command)
-            carried_bytes = length_bytes if completion.is_good else 0
-            return completion
-        except TransportGone as gone:
-            underpath.removed(gone.what)
-            return Completion(host_status=HostStatus.NO_CONNECT)
-        except TransportError:
-            return Completion(host_status=HostStatus.NO_CONNECT)
-        finally:
-            underpath.returns(length_bytes, carried_bytes, trio.current_time())
+    @staticmethod
+    def _after(flight: Flight, attempts: Attempts) -> Step:
+        """What the request does after a flight that was not plainly good."""
+        completion = flight.completion or TIMED_OUT  # never neither: it has landed
+        index, incarnation = flight.underpath.index, flight.incarnation
+        return attempts.after(index, incarnation, completion, trio.current_time())
 
-    async def _execute(self, underpath: Underpath, command: Command) -> Completion:
-        if underpath.starting is not None:
-            flight = Flight()
-            if flight.start(underpath.starting, command):
-                return await self._watch.bounded(flight)
-        with trio.move_on_after(self._io_timeout_s):
-            return await underpath.transport.execute(command)
-        return TIMED_OUT
 
-    def _note(self, grant: Grant, sent: "_Sent", attempts: Attempts, what: str) -> Step:
-        """Note on the underpath what a completion says of it; what the request does next.
-
-        Synchronous: what a unit attention told is there before another command can be sent.
-        """
-        underpath, now_s = sent.underpath, trio.current_time()
-        step = attempts.after(underpath.index, sent.incarnation, sent.completion, now_s)
-        reaction = step.reaction
-        if reaction.look.comes_first:
-            underpath.suspicion = Suspicion(judge(sent.completion))
-        else:
-            underpath.want(reaction.look)
-        grant.lost_writes += reaction.loses_data
-        match reaction.mark:
-            case Mark.DOWN:
-                underpath.failed(what, sent.incarnation)
-            case Mark.GHOST:
-                underpath.stands_by(what, sent.incarnation)
-            case Mark.NOTHING:
-                underpath.health.io_passed(now_s)
-        return step
+def _took_too_long(flight: Flight) -> bool:
+    completion = flight.completion
+    return completion is not None and completion.host_status == HostStatus.TIME_OUT
 
 
 def _is_open(attempts: Attempts, one: Underpath) -> bool:
     return attempts.is_open_to(one.index, one.health.incarnation)
-
-
-def _length_bytes(command: Command) -> int:
-    return len(command.data_in or command.data_out or b"")
-
-
-def _count(underpath: Underpath, command: Command) -> None:
-    counters = underpath.counters
-    if command.data_in is not None:
-        counters.reads += 1
-        counters.bytes_read += len(command.data_in)
-    elif command.data_out:
-        counters.writes += 1
-        counters.bytes_written += len(command.data_out)
 
 
 async def _all(do: Callable[[Extent], Awaitable[None]], parts: Sequence[Extent]) -> None:

@@ -11,6 +11,7 @@ from mpio_fuse.device.condition.underpath_health import UnderpathHealth
 from mpio_fuse.device.reaction import Look
 from mpio_fuse.device.selection.access import Access, access_text, preference
 from mpio_fuse.device.selection.throughput import Throughput
+from mpio_fuse.scsi.command import Command
 from mpio_fuse.scsi.verdict import Verdict
 from mpio_fuse.transport.contract import StartingTransport, Transport
 
@@ -26,6 +27,15 @@ class Counters:
     bytes_read: int = 0
     bytes_written: int = 0
     failures: int = 0
+
+    def count(self, command: Command) -> None:
+        """A data command was done."""
+        if command.data_in is not None:
+            self.reads += 1
+            self.bytes_read += len(command.data_in)
+        elif command.data_out:
+            self.writes += 1
+            self.bytes_written += len(command.data_out)
 
 
 @attrs.frozen(eq=False)
