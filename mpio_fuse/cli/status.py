@@ -16,6 +16,11 @@ from mpio_fuse.errors import MpioError
 
 _WIDE = 1000
 _OWNERS = {"none": "none", "ours": "ours", "unknown": "not read yet"}
+_KEEPS_OTHERS_OUT = {
+    True: "the reservation was seen to keep others out",
+    False: "THE RESERVATION KEEPS NOBODY OUT",
+    None: "whether the reservation keeps others out is not known",
+}
 
 
 @click.command()
@@ -62,7 +67,7 @@ def _only(daemons: list[dict[str, Any]], lun: str) -> list[dict[str, Any]]:
     for daemon in daemons:
         luns = [one for one in daemon["luns"] if lun in (one["name"], one["wwid"])]
         if luns:
-            matching.append({**daemon, "luns": luns, "left_out": []})
+            matching.append({**daemon, "luns": luns, "left_out": [], "warnings": []})
     if not matching:
         names = sorted(one["name"] for daemon in daemons for one in daemon["luns"])
         raise MpioError(f"no daemon serves a LUN {lun}", hint=f"served: {', '.join(names)}")
@@ -72,6 +77,8 @@ def _only(daemons: list[dict[str, Any]], lun: str) -> list[dict[str, Any]]:
 def _show_daemon(console: Console, daemon: dict[str, Any]) -> None:
     console.print(_line(f"{daemon['mountpoint']}  (pid {daemon['pid']}, key {daemon['key']})"))
     _show_instruments(console, daemon)
+    for text in daemon.get("warnings", []):
+        console.print(_line(f"  warning: {text}"))
     for lun in daemon["luns"]:
         _show_lun(console, lun)
     for text in daemon["left_out"]:
@@ -96,8 +103,12 @@ def _show_lun(console: Console, lun: dict[str, Any]) -> None:
         title += f"  {lun['wwid']}"
     console.print(_line(title, style="bold"))
     console.print(_line(f"    reservation: {_reservation(lun)}"))
+    if single_path := lun.get("single_path"):
+        keeps = _KEEPS_OTHERS_OUT[single_path["keeps_others_out"]]
+        carrier = single_path["carrier"] or "no underpath"
+        console.print(_line(f"    single path: {carrier} carries all, no failover; {keeps}"))
     console.print(_line(f"    opens: {_opens(lun)}"))
-    console.print(_underpaths(lun["underpaths"]))
+    console.print(_underpaths(lun))
 
 
 def _line(text: str, style: str = "") -> Text:
@@ -108,6 +119,8 @@ def _reservation(lun: dict[str, Any]) -> str:
     reservation = lun["reservation"]
     owner = reservation["owner"]
     text = _OWNERS.get(owner, "another host's")
+    if lun.get("single_path") and owner == "unknown":
+        text = "cannot be read"
     if reservation["type"] and not reservation["holder"]:
         text += f" ({reservation['type']})"
     if lun["retained_from_before"]:
@@ -128,10 +141,13 @@ def _opens(lun: dict[str, Any]) -> str:
     return f"{len(opens)} ({', '.join(opens)})" if opens else "0"
 
 
-def _underpaths(underpaths: list[dict[str, Any]]) -> Text:
+def _underpaths(lun: dict[str, Any]) -> Text:
+    underpaths = lun["underpaths"]
     counted = ("in flight", "reads", "read", "writes", "written", "failures")
     titles = ["    underpath", "state", "registered", *counted, "last failure"]
     rows = [_row(one) for one in underpaths]
+    if lun.get("single_path"):  # nothing is registered there
+        titles[2] = "used"
     if any(one["access"] for one in underpaths):  # no column for what most arrays do not have
         titles.insert(2, "access")
         for row, one in zip(rows, underpaths, strict=True):

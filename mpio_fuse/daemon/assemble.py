@@ -13,6 +13,7 @@ from mpio_fuse.daemon.config import Config, LunConfig
 from mpio_fuse.daemon.hotplug import follow, kernel_events
 from mpio_fuse.daemon.mountpoint_of import mountpoint_of
 from mpio_fuse.daemon.nodes import Nodes
+from mpio_fuse.daemon.single_path_words import mixed
 from mpio_fuse.device.claim import Claim
 from mpio_fuse.device.discovered import DiscoveredLun, Discovery
 from mpio_fuse.device.discovery import discover
@@ -47,11 +48,12 @@ class ServedLun:
 
 @attrs.define(eq=False)
 class Assembled:
-    """``left_out`` are the errors of LUNs and nodes that will not be served."""
+    """``left_out`` are the errors of LUNs and nodes that will not be served, ``warnings`` what else is to be told."""
 
     nodes: Nodes
     luns: list[ServedLun] = attrs.Factory(list)
     left_out: list[MpioError] = attrs.Factory(list)
+    warnings: list[str] = attrs.Factory(list)
     check_interval_s: float = 5.0
 
     @property
@@ -108,6 +110,7 @@ async def assemble(
             for lun in wanted:
                 nursery.start_soon(_serve, lun, config, key, assembled)
         _require_some(found, wanted, assembled)
+        assembled.warnings += config.about_none_of(_names(found))
     except BaseException:
         await assembled.aclose()
         with trio.CancelScope(shield=True):
@@ -149,6 +152,13 @@ async def _serve(
         raise
     else:
         assembled.luns.append(lun)
+        if about.single_path and found.logical_unit.has_persistent_reserve:
+            assembled.warnings.append(await mixed(name, lun.device.reader))
+
+
+def _names(found: Discovery) -> set[str]:
+    """The WWIDs of all that was found, usable or not."""
+    return {str(one.wwid) for one in found.luns} | {str(one.wwid) for one in found.in_use}
 
 
 def _unit(found: DiscoveredLun, config: LunConfig) -> LogicalUnit:

@@ -7,7 +7,7 @@ import grp
 import os
 import pwd
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -32,6 +32,7 @@ from mpio_fuse.fs.namespace import is_file_name
 from mpio_fuse.reserve.fig07_decision import OpenOption
 from mpio_fuse.reserve.option_words import parse_options
 from mpio_fuse.scsi.reservation_key import ReservationKey
+from mpio_fuse.scsi.wwid_name import wwid_name
 from mpio_fuse.transport.iscsi import IscsiSettings
 
 DEFAULT_FILE = Path("/etc/mpio-fuse.toml")
@@ -96,7 +97,7 @@ class LunConfig:
 
 @attrs.frozen
 class Config:
-    """A configuration, complete: what the file leaves out has its default.  ``luns`` is by WWID."""
+    """A configuration, complete: what the file leaves out has its default.  ``luns`` and ``bypass`` are by WWID."""
 
     key: ReservationKey | None = None
     ownership: Ownership = attrs.Factory(default_ownership)
@@ -120,6 +121,12 @@ class Config:
     def underpath_rules(self, wwid: str) -> UnderpathRules:
         """How the underpaths of one LUN are to be treated."""
         return self.lun(wwid).underpaths or self.underpaths
+
+    def about_none_of(self, wwids: Collection[str]) -> list[str]:
+        """A line of text for each LUN that is configured, and none of these."""
+        what = "no LUN that was found here has that WWID, so this applies to nothing"
+        tables = [f'[luns."{one}"]: {what}' for one in self.luns if one not in wwids]
+        return tables + [f"bypass: {one}: {what}" for one in sorted(self.bypass - {*wwids})]
 
 
 _STANDBY = one_of("registered", "unregistered")
@@ -157,7 +164,7 @@ def _decode(section: Section) -> Config:
         standby=section.take("standby", _standby, default.standby),
         serialise_registers=section.take("serialise_registers", truth, default.serialise_registers),
         aptpl=section.take("aptpl", truth, default.aptpl),
-        bypass=section.take("bypass", lambda value: frozenset(texts(value)), default.bypass),
+        bypass=section.take("bypass", _wwids, default.bypass),
         timeouts=_timeouts(section.section("timeouts")),
         log=_log(section.section("log")),
         iscsi=config_iscsi.iscsi_settings(section.section("iscsi")),
@@ -210,7 +217,10 @@ def _log(section: Section) -> LogConfig:
 def _luns(section: Section, for_all: UnderpathRules) -> dict[str, LunConfig]:
     luns: dict[str, LunConfig] = {}
     owners: dict[str, str] = {}
-    for wwid, lun in section.sections("luns").items():
+    for text_of_wwid, lun in section.sections("luns").items():
+        wwid = _wwid_of_table(text_of_wwid, lun)
+        if wwid in luns:
+            raise UsageError(f"{lun.where}: this LUN has a table already, as {wwid}")
         alias = lun.take("alias", _alias, None)
         options = lun.take("open", _options, OpenOption.DEFAULT)
         single_path = lun.take("single_path", truth, default=False)
@@ -221,6 +231,17 @@ def _luns(section: Section, for_all: UnderpathRules) -> dict[str, LunConfig]:
             raise UsageError(f"{lun.where}: alias: {alias!r} is the alias of {owners[alias]} too")
         luns[wwid] = LunConfig(alias=alias, open=options, single_path=single_path, underpaths=rules)
     return luns
+
+
+def _wwid_of_table(text_of_wwid: str, section: Section) -> str:
+    try:
+        return wwid_name(text_of_wwid)
+    except ValueError as error:
+        raise UsageError(f"{section.where}: {error}") from None
+
+
+def _wwids(value: object) -> frozenset[str]:
+    return frozenset(map(wwid_name, texts(value)))
 
 
 def _open_flags(section: Section) -> dict[int, OpenOption]:

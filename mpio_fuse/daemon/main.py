@@ -45,6 +45,7 @@ from mpio_fuse.daemon.lab import Instruments
 from mpio_fuse.daemon.lun_requests import AskedDevice, answer_for
 from mpio_fuse.daemon.readiness import Readiness
 from mpio_fuse.daemon.report import lun_report, users
+from mpio_fuse.daemon.single_path_words import unprotected
 from mpio_fuse.daemon.stopping import Stopping, watch_signals
 from mpio_fuse.errors import MpioError, UsageError
 from mpio_fuse.fs.filesystem import FileSystem
@@ -85,6 +86,9 @@ class Assembly(Protocol):
 
     @property
     def left_out(self) -> Sequence[MpioError]: ...
+
+    @property
+    def warnings(self) -> Sequence[str]: ...
 
     @property
     def nodes(self) -> AskedNodes: ...
@@ -175,13 +179,21 @@ class _Daemon:
                 answer = _Answers(self, assembly, fs).answer
                 listener = control_server.listen(self.place)
                 nursery.start_soon(control_server.serve, listener, answer, self.finished)
-                for error in assembly.left_out:
-                    self.readiness.warn(f"left out: {error}")
-                for text in self.plan.instruments.warnings():
-                    self.readiness.warn(text)
+                self._warn(assembly)
                 await self._mount(fs, assembly.watch)
             finally:
                 await self._release(assembly, fs)
+
+    def _warn(self, assembly: Assembly) -> None:
+        """Tell whoever mounts, and the log, what they should know before they trust the tree."""
+        for error in assembly.left_out:
+            self.readiness.warn(f"left out: {error}")  # logged where it happened
+        for text in self.plan.instruments.warnings():
+            self.readiness.warn(text)
+        of_single_paths = (unprotected(device.snapshot()) for device in assembly.devices)
+        for text in (*filter(None, of_single_paths), *assembly.warnings):
+            self.readiness.warn(text)
+            log.warning("mounted all the same", cause=text)
 
     def _filesystem(self, assembly: Assembly) -> FileSystem:
         config = self.plan.config
@@ -342,6 +354,7 @@ class _Answers:
                 if device is file.device
             ],
             "left_out": [str(error) for error in self.assembly.left_out],
+            "warnings": list(self.assembly.warnings),
             **plan.instruments.report(),
         }
 

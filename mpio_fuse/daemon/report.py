@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from mpio_fuse.device.retention import Retention
-from mpio_fuse.device.snapshot import DeviceSnapshot, UnderpathSnapshot
+from mpio_fuse.device.snapshot import DeviceSnapshot, SinglePathSnapshot, UnderpathSnapshot
 from mpio_fuse.fs.filesystem import OpenFile
 from mpio_fuse.fs.namespace import DeviceFile
 
@@ -25,6 +25,7 @@ def lun_report(
             "holder": None if reservation.holder is None else str(reservation.holder),
             "type": reservation.type or None,
         },
+        "single_path": _single_path(reservation.single_path),
         **_retention(device.retention),
         "fenced": any("fenced" in options for options in device.opens),
         "opens": list(device.opens),
@@ -37,6 +38,13 @@ def lun_report(
         "failback": device.failback,
         "underpaths": [_underpath(one) for one in device.underpaths],
     }
+
+
+def _single_path(one: SinglePathSnapshot | None) -> dict[str, Any] | None:
+    """None where there are persistent reservations."""
+    if one is None:
+        return None
+    return {"carrier": one.carrier, "keeps_others_out": one.keeps_others_out}
 
 
 def _retention(retention: Retention | None) -> dict[str, Any]:

@@ -14,6 +14,7 @@ A SCSI-2 reservation belongs to one nexus, cannot be read, and is gone after any
 """
 
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
 import structlog
 import trio
@@ -22,11 +23,12 @@ from mpio_fuse.device.bounds import RESET_TIMEOUT_S
 from mpio_fuse.device.control import issue
 from mpio_fuse.device.gate import Gate
 from mpio_fuse.device.grant import Grant
+from mpio_fuse.device.kept_out import KeptOut
 from mpio_fuse.device.retention import Retention
 from mpio_fuse.device.runner import run
 from mpio_fuse.device.same_disk import SameDisk
 from mpio_fuse.device.settings import Settings
-from mpio_fuse.device.snapshot import ReservationSnapshot
+from mpio_fuse.device.snapshot import ReservationSnapshot, SinglePathSnapshot
 from mpio_fuse.device.underpath import Suspicion, Underpath, UnderpathState, failures_of
 from mpio_fuse.errors import MpioError, NoUsableUnderpath, OpenRefused, TransportError
 from mpio_fuse.reserve.fig07_decision import OpenOption
@@ -74,6 +76,7 @@ class SinglePath:
         self._owes_release = False
         self._retention: Retention | None = None
         self._looking = trio.Lock()
+        self._kept_out = KeptOut(lun, same_disk, settings.control_timeout_s, self.note_attention)
         self._log = log.bind(lun=lun)
 
     @property
@@ -88,7 +91,12 @@ class SinglePath:
 
     def reservation(self) -> ReservationSnapshot:
         """Another host's cannot be read, so it is ours or unknown."""
-        return ReservationSnapshot("ours" if self._holds else "unknown", type=TYPE)
+        carrier = self._carrier.name if self._carrier else None
+        return ReservationSnapshot(
+            "ours" if self._holds else "unknown",
+            type=TYPE,
+            single_path=SinglePathSnapshot(carrier, self._kept_out.others),
+        )
 
     def retention(self) -> Retention | None:
         return self._retention if self._holds else None
@@ -266,8 +274,9 @@ class SinglePath:
             async with self._gate.closed(self._settings.control_timeout_s):
                 await self._release_owed()
             return
-        async with self._looking:
-            await self._ask_for(grant)
+        carrier = self._carrier
+        if await self._still_holds(grant) and carrier is not None:
+            await self._kept_out.look(carrier, self._underpaths, partial(self._still_holds, grant))
 
     async def look_into(self, grant: Grant) -> None:
         """See `mpio_fuse.device.data_path.Recovery`."""
@@ -321,6 +330,12 @@ class SinglePath:
             await self._ask_for(grant)
         if carrier.suspicion is suspicion:
             carrier.suspicion = None
+
+    async def _still_holds(self, grant: Grant) -> bool:
+        """Whether it is reserved for the grant, asked now."""
+        async with self._looking:
+            await self._ask_for(grant)
+        return self._holds and grant.is_reserving and not grant.is_fenced
 
     async def _ask_for(self, grant: Grant) -> None:
         """TEST UNIT READY: it conflicts under another host's reservation, and tells of a reset."""

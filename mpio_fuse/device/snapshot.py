@@ -34,12 +34,27 @@ class UnderpathSnapshot:
 
 
 @attrs.frozen
+class SinglePathSnapshot:
+    """SCSI-2 reservations over one underpath, the ``carrier``.
+
+    ``keeps_others_out``: whether the reservation was seen to keep another nexus out; None: not known.
+    """
+
+    carrier: str | None
+    keeps_others_out: bool | None = None
+
+
+@attrs.frozen
 class ReservationSnapshot:
-    """What the array said last.  ``owner`` is ``none``, ``ours``, ``theirs`` or ``unknown`` (not read yet)."""
+    """What the array said last.  ``owner`` is ``none``, ``ours``, ``theirs`` or ``unknown`` (not read yet).
+
+    ``single_path`` is None where there are persistent reservations.
+    """
 
     owner: str
     holder: ReservationKey | None = None
     type: str = ""
+    single_path: SinglePathSnapshot | None = None
 
 
 @attrs.frozen

@@ -21,6 +21,7 @@ from mpio_fuse.scsi.reservation_key import ReservationKey
 from tests.fs.memory_device import MemoryDevice
 
 SIZE_BYTES = 4 << 20
+WWID = "naa.5000000000000001"
 
 
 @attrs.define(eq=False)
@@ -42,7 +43,7 @@ class ShownDevice(MemoryDevice):
         )
         return DeviceSnapshot(
             name=self.name,
-            wwid="naa.1",
+            wwid=WWID,
             size_bytes=self.size_bytes,
             block_size_bytes=512,
             key=self.key,
@@ -56,6 +57,7 @@ class ShownDevice(MemoryDevice):
 class MemoryAssembly:
     devices: list[ShownDevice]
     left_out: list[MpioError]
+    warnings: list[str] = attrs.Factory(list)
 
     async def watch(self) -> None:
         """Memory needs no looking after."""
@@ -70,9 +72,10 @@ async def _assemble(nodes: Sequence[str], config: Config, key: ReservationKey) -
         os.kill(os.getpid(), signal.SIGKILL)
     if "alone" in nodes:
         raise refused
-    name = config.lun("naa.1").alias or "naa.1"
+    name = config.lun(WWID).alias or "naa.1"
     left_out = [refused] if "refused" in nodes else []
-    return MemoryAssembly([ShownDevice(name, SIZE_BYTES, key=key)], left_out)
+    device = ShownDevice(name, SIZE_BYTES, key=key)
+    return MemoryAssembly([device], left_out, config.about_none_of([WWID]))
 
 
 if __name__ == "__main__":

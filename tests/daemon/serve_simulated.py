@@ -1,7 +1,7 @@
 """``mpio-fuse mount`` over a simulated array: ``python -m tests.daemon.serve_simulated mount MOUNTPOINT ...``.
 
 One LUN with two underpaths, ``a1`` and ``a2``.  DEVICEs named say what the daemon finds: ``ours`` a reservation from
-before, ``theirs`` another host's.
+before, ``theirs`` another host's, ``debug`` an array that has none (scsi_debug).
 """
 
 import sys
@@ -20,6 +20,8 @@ from mpio_fuse.device.settings import Settings
 from mpio_fuse.errors import MpioError
 from mpio_fuse.reserve.fig07_decision import OpenOption
 from mpio_fuse.scsi.reservation_key import ReservationKey
+from mpio_fuse.target.logical_unit import LogicalUnitModel
+from mpio_fuse.target.quirks import SCSI_DEBUG
 from tests.device.world import KEYS, World
 
 
@@ -27,6 +29,7 @@ from tests.device.world import KEYS, World
 class SimulatedAssembly:
     devices: list[PseudoDevice]
     left_out: list[MpioError] = attrs.Factory(list)
+    warnings: list[str] = attrs.Factory(list)
 
     @property
     def nodes(self) -> Nodes:
@@ -45,7 +48,7 @@ class SimulatedAssembly:
 async def _assemble(
     nodes: Sequence[str], config: Config, key: ReservationKey, wrap: Wrap | None = None
 ) -> SimulatedAssembly:
-    world = World()
+    world = World(LogicalUnitModel(SCSI_DEBUG) if "debug" in nodes else None)
     host = await world.host("a")
     if "ours" in nodes:
         await (await host.device.open(OpenOption.RETAIN_RESERVATION)).aclose()

@@ -229,10 +229,31 @@ def _drop_logs() -> None:
 
 def test_an_alias_names_the_file(terminal: Terminal, tmp_path: Path) -> None:
     file = tmp_path / "mpio-fuse.toml"
-    file.write_text('[luns."naa.1"]\nalias = "database"\n')
+    file.write_text('[luns."NAA.5000000000000001"]\nalias = "database"\n')
     assert terminal.run("mount", "--config", file, terminal.root) == 0
     assert [entry.name for entry in terminal.root.iterdir()] == ["database"]
-    assert terminal.run("status", "naa.1") == 0
+    assert terminal.run("status", "naa.5000000000000001") == 0
+
+
+def test_a_lun_that_is_configured_and_not_there_is_a_warning(
+    terminal: Terminal, tmp_path: Path
+) -> None:
+    file = tmp_path / "mpio-fuse.toml"
+    file.write_text(
+        'bypass = ["naa.5000000000000003"]\n'
+        '[luns."naa.5000000000000001"]\n[luns."naa.5000000000000002"]\nopen = "retain"\n'
+    )
+    assert terminal.run("mount", "--config", file, terminal.root) == 0
+    what = "no LUN that was found here has that WWID, so this applies to nothing"
+    lines = [f'[luns."naa.5000000000000002"]: {what}', f"bypass: naa.5000000000000003: {what}"]
+    assert terminal.said()[1].splitlines() == [f"mpio-fuse: warning: {line}" for line in lines]
+    assert terminal.run("status") == 0
+    shown = terminal.said()[0]
+    log = next(Path(os.environ["MPIO_FUSE_RUN_DIR"]).glob("*.log")).read_text()
+    for line in lines:
+        assert f"  warning: {line}\n" in shown
+        assert line in log
+    assert terminal.status()["warnings"] == lines
 
 
 def test_bad_mountpoints_are_one_line_each(terminal: Terminal, tmp_path: Path) -> None:

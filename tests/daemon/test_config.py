@@ -26,7 +26,7 @@ group = "root"
 allow_other = false
 forced_open_group = 12
 standby = "unregistered"
-bypass = ["naa.9"]
+bypass = ["naa.5000000000000009"]
 
 [timeouts]
 io = 5
@@ -69,14 +69,14 @@ file = "/var/log/x"
 O_NOATIME = "default"
 O_SYNC = "single+forced"
 
-[luns."naa.1"]
+[luns."naa.5000000000000001"]
 alias = "database"
 open = "retain+forced"
 selector = "service-time"
 failback = 30
 no_path_timeout = 120
 
-[luns."naa.2"]
+[luns."naa.5000000000000002"]
 """
 
 RULES = UnderpathRules(
@@ -102,7 +102,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         allow_other=False,
         force_group=12,
         standby="unregistered",
-        bypass=frozenset({"naa.9"}),
+        bypass=frozenset({"naa.5000000000000009"}),
         timeouts=Timeouts(5, 2.5, 3, 1),
         log=LogConfig("debug", "json", Path("/var/log/x")),
         iscsi=IscsiSettings(
@@ -123,7 +123,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
             os.O_SYNC: OpenOption.SINGLE | OpenOption.FORCED_OPEN,
         },
         luns={
-            "naa.1": LunConfig(
+            "naa.5000000000000001": LunConfig(
                 "database",
                 OpenOption.RETAIN_RESERVATION | OpenOption.FORCED_OPEN,
                 underpaths=attrs.evolve(
@@ -132,7 +132,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
                     no_path_timeout_s=120,
                 ),
             ),
-            "naa.2": LunConfig(),
+            "naa.5000000000000002": LunConfig(),
         },
     )
 
@@ -206,7 +206,10 @@ def test_of_an_unprivileged_daemon_they_belong_to_its_user(monkeypatch: pytest.M
             "[timeouts]\nread = 1",
             r"toml \[timeouts\]: unknown key 'read'; known keys: check, control, io",
         ),
-        ('[luns."naa.1"]\nname = "x"', r"toml \[luns\] \[naa\.1\]: unknown key 'name'"),
+        (
+            '[luns."naa.5000000000000001"]\nname = "x"',
+            r"toml \[luns\] \[naa\.5000000000000001\]: unknown key 'name'",
+        ),
         ('key = "0"', "key: key 0 cannot be registered"),
         ("key = 12", "key: 12 is not a text"),
         ("mode = 0o1777", "mode: 1023 is not a mode such as 0o660"),
@@ -215,22 +218,37 @@ def test_of_an_unprivileged_daemon_they_belong_to_its_user(monkeypatch: pytest.M
         ("user = -1", "user: -1 is not a text"),
         ("allow_other = 1", "allow_other: 1 is neither true nor false"),
         ('standby = "maybe"', "standby: 'maybe' is none of registered, unregistered"),
-        ('bypass = "naa.1"', "bypass: 'naa.1' is not a list"),
+        ('bypass = "naa.5000000000000001"', "bypass: 'naa.5000000000000001' is not a list"),
         ("timeouts = 1", "timeouts: 1 is not a table"),
         ("[timeouts]\nio = 0", r"\[timeouts\]: io: 0 is not a number of seconds"),
         ("[timeouts]\nio = nan", r"\[timeouts\]: io: nan is not a number of seconds"),
         ('[log]\nlevel = "loud"', r"\[log\]: level: 'loud' is none of debug"),
-        ('[luns."naa.1"]\nalias = "a/b"', "alias: 'a/b' is not a plain file name"),
-        ('[luns."naa.1"]\nalias = ".ext"', r"alias: '\.ext' is not a plain file name"),
+        ('[luns."naa.5000000000000001"]\nalias = "a/b"', "alias: 'a/b' is not a plain file name"),
         (
-            '[luns."naa.1"]\nopen = "retian"',
-            r"toml \[luns\] \[naa\.1\]: open: 'retian': there is no open option 'retian'; the opt",
+            '[luns."naa.5000000000000001"]\nalias = ".ext"',
+            r"alias: '\.ext' is not a plain file name",
         ),
         (
-            '[luns."naa.1"]\nopen = "retain+no-reserve"',
-            r"\[naa\.1\]: open: NO_RESERVE\+RETAIN_RESERVATION: NO_RESERVE goes with no other",
+            '[luns."naa.5000000000000001"]\nopen = "retian"',
+            r"toml \[luns\] \[naa\.5000000000000001\]: open: 'retian': there is no open option 'retian'; the opt",
         ),
-        ('[luns."naa.1"]\nopen = 1', r"\[naa\.1\]: open: 1 is not a text"),
+        (
+            '[luns."naa.5000000000000001"]\nopen = "retain+no-reserve"',
+            r"\[naa\.5000000000000001\]: open: NO_RESERVE\+RETAIN_RESERVATION: NO_RESERVE goes with no other",
+        ),
+        (
+            '[luns."naa.TYPO"]\nopen = "retain"',
+            r"toml \[luns\] \[naa\.TYPO\]: 'naa\.TYPO' has not the digits of one: no LUN has that WWID",
+        ),
+        (
+            '[luns."naa.500000000000000A"]\n[luns."NAA.500000000000000a"]',
+            r"\[NAA\.500000000000000a\]: this LUN has a table already, as naa\.500000000000000a",
+        ),
+        ('bypass = ["database"]', "bypass: 'database' does not begin with naa., eui. or t10.: no"),
+        (
+            '[luns."naa.5000000000000001"]\nopen = 1',
+            r"\[naa\.5000000000000001\]: open: 1 is not a text",
+        ),
         (
             '[open_flags]\nO_APPEND = "single"',
             r"toml \[open_flags\]: unknown key 'O_APPEND'; known keys: O_ASYNC, O_DIRECT, O_DSYNC,",
@@ -262,7 +280,10 @@ def test_of_an_unprivileged_daemon_they_belong_to_its_user(monkeypatch: pytest.M
         ),
         ("[underpaths]\nfailback = 0", "failback: 0 is neither immediate nor manual"),
         ("[underpaths]\nhold = 1", r"\[underpaths\]: unknown key 'hold'; known keys: check_max, "),
-        ('[luns."naa.1"]\ncheck_max = 1', r"\[naa\.1\]: check_max: 1 is less than check_min, 5"),
+        (
+            '[luns."naa.5000000000000001"]\ncheck_max = 1',
+            r"01\]: check_max: 1 is less than check_min, 5",
+        ),
         ("key =", "not TOML"),
     ],
 )
@@ -272,18 +293,29 @@ def test_what_is_wrong_is_said_with_file_and_key(tmp_path: Path, text: str, erro
     assert str(refused.value).startswith(str(tmp_path))
 
 
+def test_case_does_not_matter_in_a_wwid(tmp_path: Path) -> None:
+    text = 'bypass = ["NAA.500000000000000B"]\n[luns."naa.500000000000000A"]\nsingle_path = true\n'
+    read = load(_written(tmp_path, text))
+    assert read.lun("naa.500000000000000a").single_path
+    assert read.bypass == {"naa.500000000000000b"}
+
+
 def test_two_luns_cannot_share_an_alias(tmp_path: Path) -> None:
-    text = '[luns."naa.1"]\nalias = "x"\n[luns."naa.2"]\nalias = "x"\n'
-    with pytest.raises(UsageError, match=r"naa\.2.*'x' is the alias of naa\.1 too"):
+    text = (
+        '[luns."naa.5000000000000001"]\nalias = "x"\n[luns."naa.5000000000000002"]\nalias = "x"\n'
+    )
+    with pytest.raises(
+        UsageError, match=r"naa\.5000000000000002.*'x' is the alias of naa\.5000000000000001 too"
+    ):
         load(_written(tmp_path, text))
 
 
 def test_no_underpath_is_marginal_when_none_is_to_be(tmp_path: Path) -> None:
     never = "[underpaths]\nmarginal_failures = 0\nmarginal_window = 7\n"
-    again = never + '[luns."naa.1"]\nmarginal_failures = 4\n'
+    again = never + '[luns."naa.5000000000000001"]\nmarginal_failures = 4\n'
     loaded = load(_written(tmp_path, again))
-    assert loaded.underpath_rules("naa.2").health.marginal is None
-    marginal = loaded.underpath_rules("naa.1").health.marginal
+    assert loaded.underpath_rules("naa.5000000000000002").health.marginal is None
+    marginal = loaded.underpath_rules("naa.5000000000000001").health.marginal
     assert marginal is not None
     assert marginal.failures == 4
 
@@ -295,10 +327,10 @@ def test_rare_checks_need_one_key(tmp_path: Path) -> None:
 
 def test_a_lun_has_the_rules_for_all_but_for_its_own(tmp_path: Path) -> None:
     loaded = load(_written(tmp_path, FULL))
-    for wwid in ("naa.2", "naa.elsewhere"):
+    for wwid in ("naa.5000000000000002", "naa.elsewhere"):
         assert loaded.underpath_rules(wwid) == RULES
-    assert loaded.underpath_rules("naa.1").no_path_timeout_s == 120
-    assert loaded.underpath_rules("naa.1").health == RULES.health
+    assert loaded.underpath_rules("naa.5000000000000001").no_path_timeout_s == 120
+    assert loaded.underpath_rules("naa.5000000000000001").health == RULES.health
 
 
 def test_a_file_that_cannot_be_read_is_no_usage_error(tmp_path: Path) -> None:

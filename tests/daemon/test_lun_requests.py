@@ -222,3 +222,17 @@ def test_an_underpath_is_failed_and_reinstated(terminal: Terminal) -> None:
     terminal.run("underpath", "reinstate", "disk", "a1")
     assert [one["state"] for one in terminal.lun()["underpaths"]] == ["up", "up"]
     assert (terminal.lun()["selector"], terminal.lun()["failback"]) == ("round-robin", "immediate")
+
+
+def test_a_single_path_is_a_warning_and_marked(terminal: Terminal) -> None:
+    assert main.run(["mount", str(terminal.root), "debug"]) == 0
+    assert terminal.capture.readouterr()[1] == (
+        "mpio-fuse: warning: disk: single path: served over a1 alone, without failover, and reserved with SCSI-2 "
+        "RESERVE(6); whether that keeps other hosts out is not known: some disks answer GOOD and do nothing\n"
+    )
+    assert terminal.lun()["single_path"] == {"carrier": "a1", "keeps_others_out": None}
+    shown = terminal.run("status")
+    assert "reservation: cannot be read (SCSI-2 RESERVE(6), single path)\n" in shown
+    assert "single path: a1 carries all, no failover; whether the reservation keeps others" in shown
+    assert " used " in shown
+    assert "registered" not in shown

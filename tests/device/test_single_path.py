@@ -1,6 +1,7 @@
 """An array without persistent reservations: SCSI-2 RESERVE(6) over one underpath, and never a guess."""
 
 import errno
+from contextlib import suppress
 
 import attrs
 import pytest
@@ -259,6 +260,60 @@ async def test_scsi_debug_serves_though_it_ignores_reservations() -> None:
     assert bytes(await handle.read(0, 4096)) == stamp("data")
     await handle.aclose()
     assert [one.state for one in host.device.underpaths] == [UnderpathState.UP]
+
+
+def _keeps_others_out(host: Host) -> bool | None:
+    told = host.device.snapshot().reservation.single_path
+    assert told is not None
+    return told.keeps_others_out
+
+
+@pytest.mark.expects_log("reservation keeps nobody out .*underpath=a2")
+async def test_it_is_found_out_where_a_reservation_keeps_nobody_out() -> None:
+    """While it is held over one nexus, another one of this host is let in."""
+    host = await World(LogicalUnitModel(SCSI_DEBUG)).host("a")
+    await host.device.look()
+    assert (
+        _keeps_others_out(host) is None
+    )  # nothing is reserved, so that anybody is let in says nothing
+    await host.device.open()
+    await host.device.look()
+    assert _keeps_others_out(host) is False
+
+
+async def test_and_where_it_keeps_others_out() -> None:
+    world = _world()
+    host = await world.host("a")
+    shared = await host.device.open(NO_RESERVE)
+    await host.device.look()
+    assert _keeps_others_out(host) is None
+    await shared.aclose()
+    await host.device.open()
+    await host.device.look()
+    assert _keeps_others_out(host) is True
+    asked = [one for one in world.sent(host) if one.startswith("a2")]
+    await host.device.look()
+    assert [one for one in world.sent(host) if one.startswith("a2")] == asked
+
+
+@pytest.mark.expects_log("fenced")
+async def test_a_reset_between_does_not_make_it_look_as_if_nobody_were_kept_out() -> None:
+    world = _world()
+    host = await world.host("a")
+    await host.device.open()
+    send = host.transports[1].execute
+
+    async def reset_before(*args: object, **kwargs: object) -> object:
+        host.transports[1].execute = send  # type: ignore[method-assign]
+        world.model.lun_reset()
+        return await send(*args, **kwargs)  # type: ignore[arg-type]
+
+    host.transports[1].execute = reset_before  # type: ignore[method-assign, assignment]
+    await host.device.look()
+    assert _keeps_others_out(host) is None
+    with suppress(Fenced):
+        await host.device.look()
+    assert _keeps_others_out(host) is None
 
 
 @pytest.mark.parametrize("options", [DEFAULT, NO_RESERVE, RETAIN, FORCED, FORCED | RETAIN])

@@ -1,6 +1,7 @@
 """Arrays without persistent reservations, and arrays whose PREEMPT cannot abort: scsi_debug and tgt."""
 
 import json
+import shlex
 
 import pytest
 
@@ -49,8 +50,38 @@ def test_a_single_path_on_tgt(lab: Lab) -> None:
     b.mount(config=config).check()
     assert _story(a, b) == STORY
     assert keys_seen(lab) == []
+    a.run(_held_until("keeps others out")).check()
     carriers = [one["registered"] for one in a.lun()["underpaths"]]
     assert sorted(carriers) == [False, True]
+
+
+def _held_until(status_shows: str) -> str:
+    """A command that has the LUN open until status says so."""
+    return f"exec 8<$LUN; until mpio-fuse status | grep -q {shlex.quote(status_shows)}; do :; done"
+
+
+@pytest.mark.fabric(kind="tgt", hosts=2, underpaths=2)
+def test_beside_a_host_with_persistent_reservations_is_a_warning(lab: Lab) -> None:
+    a, b = Host(lab, "a"), Host(lab, "b")
+    b.mount().check()
+    config = f'[luns."{b.lun()["wwid"]}"]\nsingle_path = true\n'
+    warned = a.mount(config=config).check().stderr
+    assert (
+        "and this one do not keep each other out; configure it on all of them; registered" in warned
+    )
+    assert "registered there now: key 0x000000000000000b\n" in warned
+    assert "  warning: " in a.run("mpio-fuse status").check().stdout
+
+
+@pytest.mark.fabric(kind="scsi_debug", hosts=1)
+def test_a_disk_whose_reservations_keep_nobody_out_is_told(lab: Lab) -> None:
+    a = Host(lab, "a")
+    warned = a.mount().check().stderr
+    assert "single path: served over " in warned
+    assert "whether that keeps other hosts out is not known" in warned
+    a.run(_held_until("THE RESERVATION KEEPS NOBODY OUT")).check()
+    log = a.run("cat /tmp/run-a/*.log").check().stdout
+    assert "reservation keeps nobody out" in log
 
 
 @pytest.mark.fabric(kind="scsi_debug", hosts=1)
