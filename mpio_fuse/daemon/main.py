@@ -276,9 +276,13 @@ class _Daemon:
         Raises:
             OSError: EBUSY, unless ``lazily``.
         """
-        mount = mountpoint.mounted_at(self.plan.mountpoint)
-        if mount is not None and mount.device == self.device:
+        if self.is_mounted():
             mountpoint.unmount(self.plan.mountpoint, lazily=lazily)
+
+    def is_mounted(self) -> bool:
+        """Whether our tree is at the mountpoint, and not another on top of it, or nothing any more."""
+        mount = mountpoint.mounted_at(self.plan.mountpoint)
+        return mount is not None and mount.device == self.device
 
     async def _release(self, assembly: Assembly, fs: FileSystem | None) -> None:
         """Close what is still open, release, unregister."""
@@ -359,6 +363,10 @@ class _Answers:
         }
 
     async def _unmount(self, how: str) -> dict[str, Any]:
+        if how == "idle" and self.fs.open_files and not self.daemon.is_mounted():
+            what = f"{self.daemon.plan.mountpoint}: detached already; {users(self.fs.open_files)}"
+            hint = "the daemon ends with the last close, or now with --force"
+            raise MpioError(what, hint=hint)
         self.fs.drain()
         if how == "force":
             self.daemon.stopping.request()

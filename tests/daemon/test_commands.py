@@ -17,6 +17,7 @@ import pytest
 from mpio_fuse.cli import main
 from mpio_fuse.daemon import background
 
+MPIO_FUSE = (sys.executable, "-m", "mpio_fuse.cli.main")
 HERE = (sys.executable, "-m", "tests.daemon.serve_memory")
 
 
@@ -121,6 +122,23 @@ def test_lazy_unmount_ends_with_the_last_close(terminal: Terminal) -> None:
         gone = os.pidfd_open(pid)
     os.waitid(os.P_PIDFD, gone, os.WEXITED)
     os.close(gone)
+
+
+@pytest.mark.parametrize("detach", [["umount", "--lazy"], [*MPIO_FUSE, "unmount", "--lazy"]])
+def test_unmount_of_what_is_detached_says_what_it_would_wait_for(
+    terminal: Terminal, detach: list[str]
+) -> None:
+    terminal.run("mount", terminal.root)
+    with (terminal.root / "naa.1").open("rb") as opened:
+        subprocess.run([*detach, str(terminal.root)], check=True)
+        assert terminal.run("unmount", terminal.root) == 1
+        assert terminal.said()[1] == (
+            f"mpio-fuse: {terminal.root}: detached already; 1 open file of naa.1 (by process {os.getpid()}); "
+            "the daemon ends with the last close, or now with --force\n"
+        )
+        assert opened.read(4) == bytes(4)
+        assert terminal.run("unmount", "--lazy", terminal.root) == 0
+        assert "ends when 1 open file is closed" in terminal.said()[0]
 
 
 @contextmanager
