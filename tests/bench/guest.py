@@ -2,7 +2,8 @@
 
 Theory of operation
 -------------------
-Every subject has a LUN of its own with two underpaths, one loopback target each, all backed by files in memory.
+Every subject has a LUN of its own with two underpaths, all backed by files in memory, which is written to once before:
+a page's first write makes the guest and the machine find memory for it, and whoever came first would pay for that.
 
 dm-multipath needs udev, which runs programs whenever somebody who had a disk open for writing closes it: on the
 guest's one CPU, that would be while the next subject is measured, always the same one.  So once the multipath device
@@ -17,7 +18,7 @@ from pathlib import Path
 import attrs
 
 from tests.bench.ground import Ground
-from tests.bench.jobs import SIZE_BYTES
+from tests.bench.jobs import MIB, SIZE_BYTES
 from tests.bench.stage import Stage, Subject
 from tests.lab.fabric import Fabric, FabricReport, Node
 from tests.lab.prerequisites import require
@@ -40,7 +41,9 @@ class GuestStage(Stage):
     def lun(self) -> list[Node]:
         """The nodes of a LUN that nobody else has."""
         self._luns += 1
-        return self.report.select("a", self._luns)
+        nodes = self.report.select("a", self._luns)
+        _fill(nodes[0].block)
+        return nodes
 
 
 def fabric(kind: str) -> Fabric:
@@ -59,6 +62,11 @@ def _stage(directory: Path) -> Iterator[GuestStage]:
         raise RuntimeError(f"this lab is {report.fabric} instead of {wanted}")
     with ExitStack() as stack:
         yield GuestStage(directory, stack, report)
+
+
+def _fill(block_device: str) -> None:
+    blocks = ("bs=1M", f"count={SIZE_BYTES // MIB}")
+    run("dd", "if=/dev/zero", f"of={block_device}", *blocks, "oflag=direct")
 
 
 # ---- the subjects

@@ -55,7 +55,7 @@ class Page:
         old = self.file.read_text(encoding="utf-8")
         begin = f"<!-- bench {self.name} -->\n"
         new, count = re.subn(
-            f"({re.escape(begin)}).*?(<!-- end -->)",
+            f"({re.escape(begin)})(?:(?!<!-- bench ).)*?(<!-- end -->)",
             lambda found: f"{found[1]}{text}\n{found[2]}",
             old,
             flags=re.DOTALL,
