@@ -23,7 +23,7 @@ from mpio_fuse.daemon import control
 from mpio_fuse.daemon.explanation import explanation_document
 from mpio_fuse.daemon.served_luns import ServedLun, find_served, require_served
 from mpio_fuse.device.situation import read_situation
-from mpio_fuse.errors import UsageError
+from mpio_fuse.errors import MpioError, UsageError
 from mpio_fuse.reserve.explain import explain as explain_open
 from mpio_fuse.reserve.fig07_decision import OpenOption
 from mpio_fuse.reserve.option_words import parse_options, spell_options
@@ -47,8 +47,8 @@ def explain(
 ) -> None:
     """Tell what an open with OPTION would send now, and what it would answer.
 
-    OPTION is default, no-reserve, retain, single or forced, or several joined by '+'. LUN is the file name or WWID of a
-    LUN that a daemon serves. Nothing is changed.
+    OPTION is default, no-reserve, retain, single or forced, or several joined by '+'. LUN is the file name, path
+    or WWID of a LUN that a daemon serves. Nothing is changed.
     """
     options = parse_options(option)
     if (lun is None) == (not devices):
@@ -77,9 +77,9 @@ async def _look(
     async with open_lun(devices) as lun:
         served = find_served(lun.wwid)
         if served is not None:
-            raise UsageError(
+            raise MpioError(
                 f"served by the daemon of {served.mountpoint}, which knows more",
-                hint=f"'mpio-fuse explain {spell_options(options)} {served.name}' asks it",
+                hint=f"'mpio-fuse explain {spell_options(options)} {served.path}' asks it",
             )
         situation = await read_situation(
             lun.wwid, key, lun.underpaths, COMMAND_TIMEOUT_S, tell_attention

@@ -8,6 +8,7 @@ import click
 from mpio_fuse.cli.columns import columns
 from mpio_fuse.cli.fault_argument import named_faults
 from mpio_fuse.daemon import control, mountpoint
+from mpio_fuse.daemon.ended import refuse_ended
 
 
 @click.group()
@@ -63,6 +64,7 @@ def _ask(mountpoint_text: str, **request: object) -> dict[str, Any]:
     place = mountpoint.absolute(mountpoint_text)
     end = control.endpoint(place)
     if control.daemon_pid(end) is None:
+        refuse_ended(end)
         control.refuse_roots(end.base.name)
         hint = "'mpio-fuse status' shows what is"
         raise control.NotRunning(f"{place}: not mounted by mpio-fuse", hint=hint)

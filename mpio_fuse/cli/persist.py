@@ -127,7 +127,7 @@ def _refuse_served(action: str, lun: NamedLun) -> None:
         return
     hint = "unmount it first, or --force"
     if action == "release":
-        hint = f"'{PROGRAM} release {served.name}' gives back what it has retained; or --force"
+        hint = f"'{PROGRAM} release {served.path}' gives back what it has retained; or --force"
     raise MpioError(
         f"served by the daemon of {served.mountpoint}: {action} could take the disk from its programs",
         lun=served.name,

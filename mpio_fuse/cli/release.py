@@ -14,7 +14,7 @@ TIMEOUT_S = 120.0
 def release(lun: str) -> None:
     """Release the reservation that LUN's last close has retained.
 
-    LUN is its file name or WWID, served by a daemon of this host. Refused while it is open, and when the
+    LUN is its file name, its path or its WWID, served by a daemon of this host. Refused while it is open, and when the
     reservation is not this host's. Without a daemon 'mpio-fuse persist release' does it over device nodes.
     """
     served = require_served(lun)

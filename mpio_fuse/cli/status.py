@@ -12,7 +12,9 @@ from mpio_fuse.cli.columns import columns
 from mpio_fuse.cli.printable import printable
 from mpio_fuse.cli.sizes import size_text
 from mpio_fuse.daemon import control
-from mpio_fuse.errors import MpioError
+from mpio_fuse.daemon.control import Owner
+from mpio_fuse.daemon.ended import ended, raise_of
+from mpio_fuse.daemon.served_luns import is_lun_called, is_mountpoint_called, not_served
 
 _WIDE = 1000
 _OWNERS = {"none": "none", "ours": "ours", "unknown": "not read yet"}
@@ -24,15 +26,32 @@ _KEEPS_OTHERS_OUT = {
 
 
 @click.command()
-@click.argument("lun", required=False)
+@click.argument("name", metavar="[LUN|MOUNTPOINT]", required=False)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, for programs.")
-def status(lun: str | None, *, as_json: bool) -> None:
-    """Show the daemons' LUNs, or one LUN by its file name or WWID: who has it, and by which underpaths."""
-    daemons = _daemons()
-    if lun is not None:
-        daemons = _only(daemons, lun)
+def status(name: str | None, *, as_json: bool) -> None:
+    """Show the daemons' LUNs, or one LUN or one daemon's: who has it, and by which underpaths.
+
+    LUN is a file's name, its path, or a WWID.
+    """
+    daemons, crashed = _daemons(), ended()
+    if name is not None:
+        names = [lun["name"] for daemon in daemons for lun in daemon["luns"]]
+        daemons = _only(daemons, name)
+        crashed = [one for one in crashed if is_mountpoint_called(one.mountpoint, name)]
+        if not daemons and not crashed:
+            raise not_served(name, names)
+    if not daemons and not crashed:
+        control.refuse_roots()
+        hint = "'mpio-fuse mount MOUNTPOINT' starts one"
+        raise control.NotRunning("no daemon is running", hint=hint)
+    _show(daemons, crashed, as_json=as_json)
+    raise_of(crashed)
+
+
+def _show(daemons: list[dict[str, Any]], crashed: list[Owner], *, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps({"daemons": daemons}, indent=2))
+        ends = [{"mountpoint": one.mountpoint, "pid": one.pid} for one in crashed]
+        click.echo(json.dumps({"daemons": daemons, "ended": ends}, indent=2))
         return
     # Of a table that is too wide, the terminal breaks lines; rich would cut the device nodes' names.
     console = Console(width=_WIDE, highlight=False)
@@ -41,12 +60,7 @@ def status(lun: str | None, *, as_json: bool) -> None:
 
 
 def _daemons() -> list[dict[str, Any]]:
-    """Each living daemon's state.
-
-    Raises:
-        NotRunning: there is none.
-        MpioError: there is one, but it is root's and we are not.
-    """
+    """Each living daemon's state."""
     living = [end for end in control.endpoints() if control.daemon_pid(end) is not None]
     found = []
     for end in living:
@@ -55,22 +69,19 @@ def _daemons() -> list[dict[str, Any]]:
         except control.NotRunning:
             continue  # it is starting or ending right now
         found.append(reply["status"])
-    if not found:
-        control.refuse_roots()
-        hint = "'mpio-fuse mount MOUNTPOINT' starts one"
-        raise control.NotRunning("no daemon is running", hint=hint)
     return found
 
 
-def _only(daemons: list[dict[str, Any]], lun: str) -> list[dict[str, Any]]:
+def _only(daemons: list[dict[str, Any]], name: str) -> list[dict[str, Any]]:
+    """What is meant: a daemon, or LUNs of daemons."""
     matching = []
     for daemon in daemons:
-        luns = [one for one in daemon["luns"] if lun in (one["name"], one["wwid"])]
+        mountpoint = daemon["mountpoint"]
+        if is_mountpoint_called(mountpoint, name):
+            return [daemon]
+        luns = [one for one in daemon["luns"] if is_lun_called(one, mountpoint, name)]
         if luns:
             matching.append({**daemon, "luns": luns, "left_out": [], "warnings": []})
-    if not matching:
-        names = sorted(one["name"] for daemon in daemons for one in daemon["luns"])
-        raise MpioError(f"no daemon serves a LUN {lun}", hint=f"served: {', '.join(names)}")
     return matching
 
 

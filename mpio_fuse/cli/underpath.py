@@ -15,7 +15,7 @@ TIMEOUT_S = 120.0
 def underpath() -> None:
     """Add, remove, fail or reinstate an underpath of a LUN that is served.
 
-    LUN is its file name or WWID; DEVICE is /dev/sgN or iscsi://host[:port]/target-iqn/lun.
+    LUN is its file name, its path or its WWID; DEVICE is /dev/sgN or iscsi://host[:port]/target-iqn/lun.
     """
 
 

@@ -2,10 +2,10 @@
 
 Theory of operation
 -------------------
-Each daemon has two files in the run directory, both named after its mountpoint: a lock, which it holds with flock(2)
-for as long as it lives and which contains its process ID, and a Unix socket.  The lock is the truth about who is
-alive: the kernel gives it up however a process ends.  So a lock that can be taken marks leftovers, and
-whoever takes it may remove them.
+Each daemon has two files in the run directory, both named after its mountpoint: a Unix socket, and a lock, which it
+holds with flock(2) for as long as it lives and which contains its process ID on a line and then its mountpoint.  The
+lock is the truth about who is alive: the kernel gives it up however a process ends.  So a lock that can be taken
+marks leftovers, and whoever takes it may remove them.
 
 A request is one line of JSON, and so is the reply: ``{"ok": true, ...}`` or ``{"ok": false, "error": "..."}``.
 """
@@ -30,6 +30,9 @@ from mpio_fuse.errors import MpioError
 RUN_DIRECTORY_VARIABLE = "MPIO_FUSE_RUN_DIR"
 ROOTS_RUN_DIRECTORY = Path("/run/mpio-fuse")
 MAXIMUM_LINE_BYTES = 16 << 20
+MAXIMUM_LOCK_BYTES = 8192
+"""A process ID and a mountpoint; a path has 4096 at most."""
+
 STATUS_TIMEOUT_S = 5.0
 """A daemon answers status from memory; one that takes longer is stuck."""
 
@@ -115,8 +118,8 @@ class Lock:
         self._fd = fd
 
     @classmethod
-    def take(cls, place: Endpoint) -> "Lock | None":
-        """Take the lock and write our process ID; None when a living daemon has it.
+    def take(cls, place: Endpoint, mountpoint: Path) -> "Lock | None":
+        """Take the lock and write who we are; None when a living daemon has it.
 
         Raises:
             MpioError: the lock cannot be made or written; then it is not there.
@@ -125,7 +128,7 @@ class Lock:
         if lock is None:
             return None
         try:
-            lock._write_pid()  # noqa: SLF001 - same class
+            lock._write(b"%d\n%b" % (os.getpid(), os.fsencode(mountpoint)))  # noqa: SLF001 - same class
         except MpioError:
             lock.release()
             raise
@@ -150,10 +153,10 @@ class Lock:
                 return cls(place, fd)
             os.close(fd)  # its owner removed it while we waited to lock it
 
-    def _write_pid(self) -> None:
+    def _write(self, who: bytes) -> None:
         with using_run_directory(self._place.base.parent):
             os.ftruncate(self._fd, 0)
-            os.write(self._fd, f"{os.getpid()}\n".encode())
+            os.write(self._fd, who)
 
     def release(self) -> None:
         """Remove the daemon's files and let go; the lock last, so that nobody finds the socket unlocked.
@@ -176,8 +179,17 @@ def _is_still_there(path: Path, fd: int) -> bool:
         return False
 
 
-def daemon_pid(place: Endpoint) -> int | None:
-    """The process ID in a lock that is held; None when no daemon lives.
+@attrs.frozen
+class Owner:
+    """Who a lock's file says took it last.  ``lives``: and has it still."""
+
+    pid: int
+    mountpoint: str
+    lives: bool
+
+
+def owner(place: Endpoint) -> Owner | None:
+    """The daemon there, or the one that ended without unmounting; None when there is neither.
 
     Raises:
         MpioError: we may not look.
@@ -189,13 +201,27 @@ def daemon_pid(place: Endpoint) -> int | None:
     except OSError:
         return None
     try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        text = os.read(fd, 32).decode("ascii", "replace").strip()
-        return int(text) if text.isdigit() else 0
+        lives = _is_locked(fd)
+        pid, _, mountpoint = os.read(fd, MAXIMUM_LOCK_BYTES).partition(b"\n")
     finally:
         os.close(fd)
-    return None
+    if not lives and not pid:
+        return None  # whoever is about to lock it has just made it
+    return Owner(int(pid) if pid.isdigit() else 0, os.fsdecode(mountpoint), lives)
+
+
+def _is_locked(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    return False
+
+
+def daemon_pid(place: Endpoint) -> int | None:
+    """The process ID in a lock that is held; None when no daemon lives.  Raises as `owner`."""
+    found = owner(place)
+    return found.pid if found is not None and found.lives else None
 
 
 def wait_until_gone(place: Endpoint) -> None:

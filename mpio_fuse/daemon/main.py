@@ -126,7 +126,7 @@ def run(plan: Plan, assemble: Assemble, readiness: Readiness) -> None:
     make_run_directory()
     mountpoint.require_fuse()
     place = endpoint(plan.mountpoint)
-    lock = Lock.take(place)
+    lock = Lock.take(place, plan.mountpoint)
     if lock is None:
         what = f"mountpoint {plan.mountpoint}: busy, served by process {daemon_pid(place)}"
         raise MpioError(what, hint="unmount it first, or choose another directory")

@@ -129,6 +129,7 @@ def test_unmount_of_what_is_detached_says_what_it_would_wait_for(
     terminal: Terminal, detach: list[str]
 ) -> None:
     terminal.run("mount", terminal.root)
+    gone = os.pidfd_open(terminal.status()["pid"])
     with (terminal.root / "naa.1").open("rb") as opened:
         subprocess.run([*detach, str(terminal.root)], check=True)
         assert terminal.run("unmount", terminal.root) == 1
@@ -139,6 +140,8 @@ def test_unmount_of_what_is_detached_says_what_it_would_wait_for(
         assert opened.read(4) == bytes(4)
         assert terminal.run("unmount", "--lazy", terminal.root) == 0
         assert "ends when 1 open file is closed" in terminal.said()[0]
+    os.waitid(os.P_PIDFD, gone, os.WEXITED)
+    os.close(gone)
 
 
 @contextmanager
@@ -189,7 +192,6 @@ def test_a_killed_daemons_leftovers_are_cleared_by_the_next_mount(terminal: Term
     terminal.run("mount", terminal.root)
     with cut_off(terminal.root / "naa.1"):
         _kill(terminal)
-        assert terminal.run("status") == 1
         assert terminal.run("mount", terminal.root) == 0
         assert (terminal.root / "naa.1").read_bytes() == bytes(4 << 20)
     assert terminal.status()["mountpoint"] == str(terminal.root)
@@ -208,12 +210,70 @@ def test_a_killed_daemons_leftovers_are_cleared_by_unmount(terminal: Terminal) -
     assert "not mounted by mpio-fuse" in terminal.said()[1]
 
 
-def _kill(terminal: Terminal) -> None:
-    pid = terminal.status()["pid"]
+@contextmanager
+def mounted_at(terminal: Terminal, root: Path) -> Iterator[Path]:
+    """A mount of its own, besides the terminal's."""
+    root.mkdir()
+    assert terminal.run("mount", root) == 0
+    yield root
+    assert terminal.run("unmount", root) == 0
+
+
+def test_a_daemon_that_was_killed_is_named(terminal: Terminal, tmp_path: Path) -> None:
+    terminal.run("mount", terminal.root)
+    pid = _kill(terminal)
+    what = f"{terminal.root}: its daemon (process {pid}) has ended without unmounting"
+    line = f"mpio-fuse: {what}; mount it again or unmount it\n"
+    for command in (["status"], ["status", terminal.root], ["fault", "list", terminal.root]):
+        assert terminal.run(*command) == 1
+        assert terminal.said() == ("", line)
+    for command in (["release", "naa.1"], ["underpath", "add", "naa.1", "/dev/sg0"]):
+        assert terminal.run(*command) == 1
+        assert terminal.said()[1] == f"mpio-fuse: no daemon serves a LUN naa.1; {line[11:]}"
+    with mounted_at(terminal, tmp_path / "other") as other:
+        assert terminal.run("status") == 1
+        shown, error = terminal.said()
+        assert f"{other}  (pid " in shown
+        assert error == line
+        assert terminal.run("status", "--json") == 1
+        document = json.loads(terminal.said()[0])
+        assert document["ended"] == [{"mountpoint": str(terminal.root), "pid": pid}]
+        assert [one["mountpoint"] for one in document["daemons"]] == [str(other)]
+        for name in ("naa.1", other):  # of this daemon there is nothing else to tell
+            assert terminal.run("status", name) == 0
+            assert terminal.said()[1] == ""
+    _drop_logs()
+
+
+def test_a_path_says_which_of_two_daemons_lun_is_meant(terminal: Terminal, tmp_path: Path) -> None:
+    terminal.run("mount", terminal.root)
+    with mounted_at(terminal, tmp_path / "other") as other:
+        link = tmp_path / "link"
+        link.symlink_to(other)
+        for path in (other, f"{other}/naa.1", link / "naa.1", f"{other}/.ext/forced/naa.1"):
+            terminal.said()
+            assert terminal.run("status", "--json", path) == 0
+            (daemon,) = json.loads(terminal.said()[0])["daemons"]
+            assert daemon["mountpoint"] == str(other)
+            assert len(daemon["luns"]) == 1
+        assert terminal.run("status", other / "naa.2") == 1
+        assert "no daemon serves a LUN" in terminal.said()[1]
+        for name in ("naa.1", "naa.5000000000000001"):
+            for command in (["release", name], ["explain", "forced", name]):
+                assert terminal.run(*command) == 1
+                assert terminal.said()[1] == (
+                    f"mpio-fuse: {name}: served at {terminal.root} and {other}; "
+                    f"say which by its path, as {terminal.root}/naa.1\n"
+                )
+
+
+def _kill(terminal: Terminal) -> int:
+    pid = int(terminal.status()["pid"])
     gone = os.pidfd_open(pid)
     os.kill(pid, signal.SIGKILL)
     os.waitid(os.P_PIDFD, gone, os.WEXITED)
     os.close(gone)
+    return pid
 
 
 def test_a_lun_left_out_is_a_warning(terminal: Terminal) -> None:

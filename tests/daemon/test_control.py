@@ -18,15 +18,17 @@ import pytest
 import trio
 
 from mpio_fuse.daemon import control, control_server
-from mpio_fuse.daemon.control import Endpoint, Lock, NotRunning, daemon_pid
+from mpio_fuse.daemon.control import Endpoint, Lock, NotRunning, Owner, daemon_pid
 from mpio_fuse.errors import MpioError
+
+ROOT = Path("/mnt/luns")
 
 
 @pytest.fixture
 def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Endpoint]:
     with tempfile.TemporaryDirectory(prefix="mpio-") as directory:
         monkeypatch.setenv("MPIO_FUSE_RUN_DIR", directory)
-        yield control.endpoint(Path("/mnt/luns"))
+        yield control.endpoint(ROOT)
 
 
 def test_mountpoints_that_look_alike_have_files_of_their_own(place: Endpoint) -> None:
@@ -40,9 +42,9 @@ def test_a_socket_name_stays_short_however_deep_the_mountpoint() -> None:
 
 
 def test_one_lock_at_a_time(place: Endpoint) -> None:
-    lock = Lock.take(place)
+    lock = Lock.take(place, ROOT)
     assert lock is not None
-    assert Lock.take(place) is None
+    assert Lock.take(place, ROOT) is None
     assert daemon_pid(place) == os.getpid()
     assert control.endpoints() == [place]
     lock.release()
@@ -54,7 +56,7 @@ def test_a_dead_holders_lock_is_leftovers(place: Endpoint) -> None:
     code = (
         "from pathlib import Path; from mpio_fuse.daemon import control\n"
         "place = control.endpoint(Path('/mnt/luns'))\n"
-        "control.Lock.take(place); place.socket.touch()\n"
+        "control.Lock.take(place, Path('/mnt/luns')); place.socket.touch()\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
     assert place.lock.exists()
@@ -63,6 +65,19 @@ def test_a_dead_holders_lock_is_leftovers(place: Endpoint) -> None:
     assert not place.lock.exists()
     assert not place.socket.exists()
     assert not control.clear_leftovers(place)
+
+
+def test_a_lock_that_somebody_is_about_to_take_is_nobodys(place: Endpoint) -> None:
+    place.lock.touch()
+    assert control.owner(place) is None
+
+
+def test_a_lock_names_its_mountpoint_whatever_its_name(place: Endpoint) -> None:
+    root = Path(os.fsdecode(b"/mnt/a\nb\xff " + b"c" * 4000))
+    lock = Lock.take(place, root)
+    assert lock is not None
+    assert control.owner(place) == Owner(os.getpid(), str(root), lives=True)
+    lock.release()
 
 
 def test_a_lock_made_anew_while_we_wait_is_the_one_taken(
@@ -79,7 +94,7 @@ def test_a_lock_made_anew_while_we_wait_is_the_one_taken(
 
     with monkeypatch.context() as patched:
         patched.setattr(fcntl, "flock", flock)
-        lock = Lock.take(place)
+        lock = Lock.take(place, ROOT)
     assert lock is not None
     assert len(locked) == 2
     assert daemon_pid(place) == os.getpid()
@@ -177,9 +192,9 @@ def test_a_full_run_directory_is_named_with_the_next_step(
     with monkeypatch.context() as patched:
         patched.setattr(os, "write", _no_room)
         with pytest.raises(MpioError, match=re.escape(line)):
-            Lock.take(place)
+            Lock.take(place, ROOT)
     assert not place.lock.exists()
-    lock = Lock.take(place)
+    lock = Lock.take(place, ROOT)
     assert lock is not None
     lock.release()
 
@@ -195,7 +210,7 @@ def test_leftovers_are_cleared_without_any_room(
 
 
 def test_files_that_cannot_be_made_or_removed_are_one_line(place: Endpoint) -> None:
-    lock = Lock.take(place)
+    lock = Lock.take(place, ROOT)
     assert lock is not None
     place.socket.mkdir()
     what = f"run directory {place.base.parent}: Is a directory; see that it can be written"
@@ -222,7 +237,7 @@ NOT_ALLOWED = r"no permission to ask the daemon \(.*\); run as root, or as the u
 
 
 def test_a_run_directory_that_may_not_be_read_is_not_empty(place: Endpoint) -> None:
-    lock = Lock.take(place)
+    lock = Lock.take(place, ROOT)
     assert lock is not None
     place.base.parent.chmod(0)
     with _as_nobody():
@@ -249,7 +264,7 @@ def test_where_a_user_has_no_daemon_root_s_is_named(
     monkeypatch.delenv(control.RUN_DIRECTORY_VARIABLE)
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     control.refuse_roots()
-    lock = Lock.take(place)
+    lock = Lock.take(place, ROOT)
     assert lock is not None
     for name in ("*", place.base.name):
         with pytest.raises(MpioError, match=NOT_ALLOWED):

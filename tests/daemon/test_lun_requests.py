@@ -196,7 +196,7 @@ def test_changing_a_served_lun_is_refused_unless_forced(
     said = terminal.run("persist", "clear", "--key", "1", "/dev/sg7", status=1)
     assert f"disk: served by the daemon of {terminal.root}: clear could take" in said
     said = terminal.run("persist", "release", "--key", "1", "/dev/sg7", status=1)
-    assert "'mpio-fuse release disk' gives back" in said
+    assert f"'mpio-fuse release {terminal.root}/disk' gives back" in said
     assert _opcodes(node) == {0x12}
     terminal.run("persist", "register", "--new-key", "1", "--force", "/dev/sg7")
     assert [str(one.key) for one in node.persistent.registered] == ["0x0000000000000001"]
@@ -206,8 +206,8 @@ def test_explain_of_nodes_of_a_served_lun_names_the_lun(
     terminal: Terminal, node: LogicalUnitModel
 ) -> None:
     terminal.run("mount", terminal.root)
-    said = terminal.run("explain", "forced", "--device", "/dev/sg7", "--key", "1", status=2)
-    assert "'mpio-fuse explain forced disk' asks it" in said
+    said = terminal.run("explain", "forced", "--device", "/dev/sg7", "--key", "1", status=1)
+    assert f"'mpio-fuse explain forced {terminal.root}/disk' asks it" in said
 
 
 def test_an_underpath_is_failed_and_reinstated(terminal: Terminal) -> None:
@@ -236,3 +236,19 @@ def test_a_single_path_is_a_warning_and_marked(terminal: Terminal) -> None:
     assert "single path: a1 carries all, no failover; whether the reservation keeps others" in shown
     assert " used " in shown
     assert "registered" not in shown
+
+
+def test_a_path_below_a_mountpoint_names_a_lun(terminal: Terminal, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    terminal.run("mount", terminal.root, "ours")
+    terminal.run("mount", other, "ours")
+    terminal.run("release", other / "disk")
+    owners = {
+        daemon["mountpoint"]: daemon["luns"][0]["reservation"]["owner"]
+        for daemon in terminal.document("status")["daemons"]
+    }
+    assert owners == {str(terminal.root): "ours", str(other): "none"}
+    assert "ours, key" in terminal.run("explain", "forced", terminal.root / "disk")
+    assert "nobody holds it" in terminal.run("explain", "forced", other / "disk")
+    terminal.run("unmount", other)
