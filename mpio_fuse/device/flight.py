@@ -130,8 +130,7 @@ class Flight:
     @property
     def is_plainly_good(self) -> bool:
         """GOOD, with all the data."""
-        completion = self.completion
-        return completion is not None and completion.is_good and not completion.residual_bytes
+        return self.completion is not None and self.completion.is_plainly_good
 
     async def fly(self) -> None:
         """Send it, and return once it has landed, within the time of a flight.
@@ -171,28 +170,20 @@ class Flight:
 
     def land(self, how: Completion | Exception) -> None:
         """It is over, as the transport says, or the watch."""
-        now_s = trio.current_time()
         if isinstance(how, Completion):
-            self.completion = how
+            self._note(how)
         elif isinstance(how, TransportError):
             if isinstance(how, TransportGone):
                 self.underpath.removed(how.what)
-            self.completion = NOT_SENT
+            self._note(NOT_SENT)
         else:
             self._error = how
-        if self.is_plainly_good:
-            self._return(self._length_bytes, now_s)
-            self._note_good(now_s)
-        elif self.completion is not None:
-            self._return(self._length_bytes if self.completion.is_good else 0, now_s)
-            self._note(self.completion, now_s)
-        else:
-            self._note_unseen(now_s)
+            self._note_unseen()
         self._end()
 
     def _give_up(self) -> None:
         """Nobody waits for it any more."""
-        self._note_unseen(trio.current_time())
+        self._note_unseen()
         self._end()
 
     def _leave(self, _raise_cancel: Callable[[], Any]) -> trio.lowlevel.Abort:
@@ -214,15 +205,20 @@ class Flight:
 
     # -- what it means for the underpath
 
-    def _return(self, carried_bytes: int, now_s: float) -> None:
+    def _note(self, completion: Completion) -> None:
+        self.completion = completion
+        now_s = trio.current_time()
+        carried_bytes = self._length_bytes if completion.is_good else 0
         self.underpath.returns(self._length_bytes, carried_bytes, now_s)
+        if completion.is_plainly_good:
+            self.underpath.health.io_passed(now_s)
+            self.underpath.counters.count(self.command)
+        else:
+            self._note_trouble(completion, now_s)
 
-    def _note_good(self, now_s: float) -> None:
-        self.underpath.health.io_passed(now_s)
-        self.underpath.counters.count(self.command)
-
-    def _note_unseen(self, now_s: float) -> None:
-        self._return(0, now_s)
+    def _note_unseen(self) -> None:
+        """Nobody knows how it ended, or will."""
+        self.underpath.returns(self._length_bytes, 0, trio.current_time())
         self.underpath.suspicion = Suspicion(Verdict.UNKNOWN)
         self._note_lost()
 
@@ -230,8 +226,7 @@ class Flight:
         if self._is_write and self.underpath.epoch == self._epoch:
             self.underpath.has_lost_write = True
 
-    def _note(self, completion: Completion, now_s: float) -> None:
-        """Of a completion that is not plainly good."""
+    def _note_trouble(self, completion: Completion, now_s: float) -> None:
         underpath = self.underpath
         if not completion.is_good and may_still_run(completion):
             self._note_lost()

@@ -26,28 +26,27 @@ class Gate:
         """``hung``: how many of the commands under way are not worth waiting for."""
         self._hung = hung
         self._closing = trio.Lock()
-        self._open = trio.Event()
-        self._open.set()
+        self._opened: trio.Event | None = None  # while it is closed: for those who wait
         self._passing = 0
-        self._empty = trio.Event()
-        self._empty.set()
+        self._emptied: trio.Event | None = None  # while somebody closes it
 
     def try_enter(self) -> bool:
         """Pass the gate for one command, if it is open; whoever has passed calls `leave` when the command is over."""
-        if not self._open.is_set():
+        if self._opened is not None:
             return False
         self._passing += 1  # no await since the check above: a closer sees this command
         return True
 
     async def enter(self) -> None:
         """Pass the gate for one command; waits while it is closed."""
-        while not self.try_enter():
-            await self._open.wait()
+        while self._opened is not None:
+            await self._opened.wait()
+        self._passing += 1
 
     def leave(self) -> None:
         """One that has passed is over."""
         self._passing -= 1
-        if not self._empty.is_set():  # somebody waits for the end of those under way
+        if self._emptied is not None:
             self.look_again()
 
     @asynccontextmanager
@@ -61,8 +60,8 @@ class Gate:
 
     def look_again(self) -> None:
         """Something has changed that a closer may wait for."""
-        if self._passing <= self._hung():
-            self._empty.set()
+        if self._emptied is not None and self._passing <= self._hung():
+            self._emptied.set()
 
     @asynccontextmanager
     async def steady(self) -> AsyncIterator[None]:
@@ -74,15 +73,16 @@ class Gate:
     async def closed(self, drain_timeout_s: float) -> AsyncIterator[bool]:
         """Close the gate; gives whether every command under way has ended within the timeout."""
         async with self._closing:
-            self._open = trio.Event()
+            self._opened = opened = trio.Event()
             try:
                 yield await self._drain(drain_timeout_s)
             finally:
-                self._open.set()
+                self._opened = self._emptied = None
+                opened.set()
 
     async def _drain(self, timeout_s: float) -> bool:
         with trio.move_on_after(timeout_s):
             while self._passing > self._hung():
-                self._empty = trio.Event()
-                await self._empty.wait()
+                self._emptied = trio.Event()
+                await self._emptied.wait()
         return not self._passing

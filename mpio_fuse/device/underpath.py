@@ -138,7 +138,7 @@ class Underpath:
         return (
             self.registered
             and self.suspicion is None
-            and self.is_in_service
+            and self.health.state in IN_SERVICE
             and not self.is_being_admitted
         )
 

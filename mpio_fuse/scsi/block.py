@@ -4,14 +4,19 @@ The 10-byte form is used while it can say the range, because every disk has it; 
 more than 65,535 blocks at once the 16-byte form.
 """
 
+import struct
+from collections.abc import Callable
+
 from mpio_fuse.errors import UsageError
 from mpio_fuse.scsi.command import Buffer, Command
 from mpio_fuse.scsi.opcodes import OpCode
-from mpio_fuse.scsi.wire import uint_bytes
 
 MAXIMUM_LBA_10 = 0xFFFF_FFFF
 MAXIMUM_BLOCKS_10 = 0xFFFF
 FUA = 0x08
+
+_TEN = struct.Struct(">BBIxHx").pack
+_SIXTEEN = struct.Struct(">BBQIxx").pack
 
 
 def read(
@@ -67,10 +72,17 @@ def _blocks(length_bytes: int, block_size_bytes: int) -> int:
 def _transfer_cdb(ten: OpCode, sixteen: OpCode, lba: int, blocks: int, *, fua: bool) -> bytes:
     flags = FUA if fua else 0
     if lba + max(blocks, 1) - 1 <= MAXIMUM_LBA_10 and blocks <= MAXIMUM_BLOCKS_10:
-        lba_field = uint_bytes(lba, 4, "logical block address")
-        return bytes((ten, flags)) + lba_field + b"\0" + uint_bytes(blocks, 2, "blocks") + b"\0"
-    lba_field = uint_bytes(lba, 8, "logical block address")
-    return bytes((sixteen, flags)) + lba_field + uint_bytes(blocks, 4, "blocks") + bytes(2)
+        return _packed(_TEN, ten, flags, lba, blocks)
+    return _packed(_SIXTEEN, sixteen, flags, lba, blocks)
+
+
+def _packed(
+    pack: Callable[[int, int, int, int], bytes], code: OpCode, flags: int, lba: int, blocks: int
+) -> bytes:
+    try:
+        return pack(code, flags, lba, blocks)
+    except struct.error:
+        raise UsageError(f"no CDB can say {blocks} blocks from block {lba} on") from None
 
 
 def _name(verb: str, cdb: bytes) -> str:

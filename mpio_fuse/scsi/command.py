@@ -86,6 +86,15 @@ class Completion:
         """Whether the target executed the command and says so; sense on GOOD is for information."""
         return self.status == Status.GOOD and self.host_status == HostStatus.OK
 
+    @property
+    def is_plainly_good(self) -> bool:
+        """GOOD, and all the data were transferred."""
+        return self is GOOD or (self.is_good and not self.residual_bytes)
+
+
+GOOD = Completion()
+"""What nearly all commands end with: one for all, which is known by being itself."""
+
 
 def received(command: Command, completion: Completion) -> bytes:
     """The bytes a data-in command really received: its buffer less the residual."""

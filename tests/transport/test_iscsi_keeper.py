@@ -52,7 +52,7 @@ class FakeSession:
         """A keeper puts its own here."""
 
     def send(self, timeout_s: float = 60.0) -> None:
-        self.in_flight[self.sent] = InFlight(self.sent, None, trio.current_time() + timeout_s)
+        self.in_flight[self.sent] = InFlight(None, trio.current_time() + timeout_s)
         self.sent += 1
         self.native.owes = True
         self.wake_keeper()

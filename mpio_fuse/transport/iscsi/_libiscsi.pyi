@@ -34,7 +34,6 @@ class _Lib(Protocol):
         self,
         session: Any,
         index: int,
-        tag: int,
         cdb: bytes,
         cdb_bytes: int,
         direction: int,

@@ -19,7 +19,6 @@ DECLARATIONS = """
 #define SCSI_XFER_WRITE ...
 
 struct mpio_answer {
-    uint64_t tag;
     int32_t slot;
     int32_t host_status;
     uint32_t residual_bytes;
@@ -39,6 +38,8 @@ struct mpio_session {
     int listing;
     char *targets;
     size_t targets_bytes;
+    int good_count;
+    uint8_t good[...];
     int answer_count;
     struct mpio_answer answers[...];
     char error[...];
@@ -51,8 +52,8 @@ void mpio_authenticate(struct mpio_session *session, const char *user, const cha
                        const char *target_user, const char *target_password);
 int mpio_connect(struct mpio_session *session, const char *portal);
 int mpio_pump(struct mpio_session *session, int is_readable, int is_connecting);
-int mpio_submit(struct mpio_session *session, int index, uint64_t tag, const uint8_t *cdb, int cdb_bytes,
-                int direction, void *data, uint32_t data_bytes);
+int mpio_submit(struct mpio_session *session, int index, const uint8_t *cdb, int cdb_bytes, int direction,
+                void *data, uint32_t data_bytes);
 int mpio_abort(struct mpio_session *session, int index);
 int mpio_reset(struct mpio_session *session);
 int mpio_reset_response(struct mpio_session *session);

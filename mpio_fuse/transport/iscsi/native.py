@@ -37,14 +37,9 @@ WANTS_WRITE = lib.MPIO_WANTS_WRITE
 MORE = lib.MPIO_MORE
 """What a `NativeSession.pump` leaves: the session has failed; the socket is full; there is more to take in."""
 
-_XFER = {
-    Direction.NONE: lib.SCSI_XFER_NONE,
-    Direction.TO_DEVICE: lib.SCSI_XFER_WRITE,
-    Direction.FROM_DEVICE: lib.SCSI_XFER_READ,
-}
+_XFER_NONE, _XFER_WRITE, _XFER_READ = lib.SCSI_XFER_NONE, lib.SCSI_XFER_WRITE, lib.SCSI_XFER_READ
 _NO_DATA = ffi.NULL
 _BYTES = ffi.typeof("uint8_t[]")
-_GOOD = Completion()
 
 
 class Login(enum.IntEnum):
@@ -67,17 +62,15 @@ class Negotiated:
 
 @attrs.frozen
 class Answer:
-    """The end of one command, with what tells whose it is."""
+    """The end of one command that did not plainly succeed."""
 
     slot: int
-    tag: int
     completion: Completion
 
 
 class _RawAnswer(Protocol):
     """``struct mpio_answer`` of ``session.h``."""
 
-    tag: int
     slot: int
     host_status: int
     residual_bytes: int
@@ -108,6 +101,7 @@ class NativeSession:
         )
         if not self._raw:
             raise MpioError("no memory for an iSCSI session")
+        self._good = ffi.buffer(self._raw.good)
 
     def authenticate(
         self, user: str, password: str, target_user: str, target_password: str
@@ -122,22 +116,30 @@ class NativeSession:
         return bool(lib.mpio_connect(self._raw, portal.encode()) == 0)
 
     def pump(self, *, is_readable: bool = False, is_connecting: bool = False) -> int:
-        """Do all that can be done now; `answers` has what ended.  Returns `LOST`, `WANTS_WRITE`, `MORE`."""
+        """Do all that can be done now; `good` and `answers` have what ended.  Returns `LOST`, `WANTS_WRITE`, `MORE`."""
         return lib.mpio_pump(self._raw, is_readable, is_connecting)
 
+    def good(self) -> Sequence[int]:
+        """The slots of the commands that the last `pump` saw succeed, with all their data."""
+        count = self._raw.good_count
+        return bytes(self._good[:count]) if count else b""
+
     def answers(self) -> Sequence[Answer]:
-        """What the last `pump` saw end."""
+        """What else the last `pump` saw end."""
+        if not self._raw.answer_count:
+            return ()
         return [self._answer(self._raw.answers[index]) for index in range(self._raw.answer_count)]
 
-    def submit(self, slot: int, tag: int, cdb: bytes, phase: DataPhase) -> object:
+    def submit(self, slot: int, cdb: bytes, phase: DataPhase) -> object:
         """Queue a command, which the next `pump` sends.  What it returns must be kept until the answer.
 
         Raises:
             OSError: it was not taken.
         """
         pinned = _pin(phase)
+        direction = _xfer(phase.direction)
         result = lib.mpio_submit(
-            self._raw, slot, tag, cdb, len(cdb), _XFER[phase.direction], pinned, phase.length_bytes
+            self._raw, slot, cdb, len(cdb), direction, pinned, phase.length_bytes
         )
         if result < 0:
             raise OSError(-result, os.strerror(-result))
@@ -237,12 +239,9 @@ class NativeSession:
 
     @staticmethod
     def _answer(raw: _RawAnswer) -> Answer:
-        if not (raw.status or raw.host_status or raw.residual_bytes or raw.sense_bytes):
-            return Answer(raw.slot, raw.tag, _GOOD)
         sense = bytes(ffi.buffer(raw.sense, raw.sense_bytes)) if raw.sense_bytes else b""
         return Answer(
             raw.slot,
-            raw.tag,
             Completion(
                 status=raw.status,
                 host_status=raw.host_status,
@@ -259,6 +258,13 @@ def printable(text: str) -> str:
 
 def _text(raw: object) -> str:
     return printable(ffi.string(raw).decode("utf-8", "backslashreplace").strip())
+
+
+def _xfer(direction: Direction) -> int:
+    """Not by a table: to hash a member takes longer than to compare it."""
+    if direction is Direction.FROM_DEVICE:
+        return _XFER_READ
+    return _XFER_WRITE if direction is Direction.TO_DEVICE else _XFER_NONE
 
 
 def _pin(phase: DataPhase) -> object:

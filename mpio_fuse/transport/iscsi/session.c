@@ -131,20 +131,30 @@ static void on_targets(struct iscsi_context *iscsi, int status, void *data, void
 
 /* ---- the end of commands */
 
-static void give_back(struct mpio_session *session, int index)
+static void answer(struct mpio_session *session, int index)
 {
     struct mpio_slot *slot = &session->slots[index];
-    struct mpio_answer *answer = &session->answers[session->answer_count++];
+    struct mpio_answer *answer;
     uint32_t missing = slot->direction == SCSI_XFER_READ ? slot->data_bytes - slot->received_bytes : 0;
     if (missing < slot->residual_bytes)
         missing = slot->residual_bytes < slot->data_bytes ? slot->residual_bytes : slot->data_bytes;
-    answer->tag = slot->tag;
+    if (slot->host_status == HOST_OK && slot->status == 0 && missing == 0 && slot->sense_bytes == 0) {
+        session->good[session->good_count++] = index;
+        return;
+    }
+    answer = &session->answers[session->answer_count++];
     answer->slot = index;
     answer->host_status = slot->host_status;
     answer->status = slot->host_status == HOST_OK ? slot->status : 0;
     answer->residual_bytes = missing;
     answer->sense_bytes = slot->sense_bytes;
     memcpy(answer->sense, slot->sense, slot->sense_bytes);
+}
+
+static void give_back(struct mpio_session *session, int index)
+{
+    struct mpio_slot *slot = &session->slots[index];
+    answer(session, index);
     scsi_free_scsi_task(slot->task);
     slot->task = NULL;
     session->in_flight--;
@@ -276,7 +286,7 @@ static void put_out(struct mpio_session *session)
 static int mpio_pump(struct mpio_session *session, int is_readable, int is_connecting)
 {
     struct mpio_wire *wire = &session->wire;
-    session->answer_count = 0;
+    session->good_count = session->answer_count = 0;
     wire->wants_write = 0;
     mpio_current = session;
     if (is_connecting && !session->is_connected)
@@ -291,8 +301,8 @@ static int mpio_pump(struct mpio_session *session, int is_readable, int is_conne
 }
 
 /* Queues one command, which goes out at the next mpio_pump; 0 or a negated errno. */
-static int mpio_submit(struct mpio_session *session, int index, uint64_t tag, const uint8_t *cdb, int cdb_bytes,
-                       int direction, void *data, uint32_t data_bytes)
+static int mpio_submit(struct mpio_session *session, int index, const uint8_t *cdb, int cdb_bytes, int direction,
+                       void *data, uint32_t data_bytes)
 {
     struct mpio_slot *slot = &session->slots[index];
     if (cdb_bytes > MPIO_CDB_BYTES || slot->task != NULL || session->has_failed)
@@ -301,7 +311,6 @@ static int mpio_submit(struct mpio_session *session, int index, uint64_t tag, co
     slot->task = scsi_create_task(cdb_bytes, (unsigned char *)cdb, direction, data_bytes);
     if (slot->task == NULL)
         return -ENOMEM;
-    slot->tag = tag;
     slot->sequence = ++session->sequence;
     slot->direction = direction;
     slot->data_bytes = data_bytes;

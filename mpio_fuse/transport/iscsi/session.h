@@ -43,7 +43,6 @@ enum { TASK_MANAGEMENT_IDLE = 0, TASK_MANAGEMENT_SENT = 1, TASK_MANAGEMENT_ANSWE
 struct mpio_slot {
     struct scsi_task *task; /* NULL: the slot is free */
     struct scsi_iovec data;
-    uint64_t tag;
     uint64_t sequence;      /* which of this session's commands and resets it was, from 1 */
     uint32_t data_bytes;
     int direction;
@@ -62,8 +61,7 @@ struct mpio_slot {
     uint8_t sense[MPIO_SENSE_BYTES];
 };
 
-struct mpio_answer {
-    uint64_t tag;
+struct mpio_answer { /* of a command that did not plainly succeed */
     int32_t slot;
     int32_t host_status;
     uint32_t residual_bytes;
@@ -113,6 +111,8 @@ struct mpio_session {
     size_t targets_bytes;
     uint32_t itts[MPIO_DEPTH]; /* of the slots, valid where the slot has a task */
     struct mpio_slot slots[MPIO_DEPTH];
+    int good_count;
+    uint8_t good[MPIO_DEPTH]; /* the slots of those that ended with GOOD and all their data */
     int answer_count;
     struct mpio_answer answers[MPIO_DEPTH];
     char error[MPIO_ERROR_BYTES];

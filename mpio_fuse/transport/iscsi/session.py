@@ -23,7 +23,6 @@ table, nor between an answer and giving its slot back.
 when nobody waits for it any more (`stranded`).  After `NativeSession.close` nothing points to them.
 """
 
-import itertools
 from collections.abc import Callable
 from functools import partial
 
@@ -32,7 +31,7 @@ import outcome
 import trio
 
 from mpio_fuse.errors import TransportError
-from mpio_fuse.scsi.command import Command, Completion, HostStatus
+from mpio_fuse.scsi.command import GOOD, Command, Completion, HostStatus
 from mpio_fuse.transport.busy_poll import BUSY_POLL
 from mpio_fuse.transport.contract import OnEnd
 from mpio_fuse.transport.data_phase import DataPhase
@@ -60,7 +59,6 @@ class SessionLost(Exception):
 class InFlight:
     """A command that libiscsi has; ``on_end`` is None once nobody waits for it.  ``due_s``: in trio's time."""
 
-    tag: int
     on_end: OnEnd | None
     due_s: float
     pinned: object = None
@@ -94,16 +92,12 @@ class Session:
         self._resets = Slots(1)
         self._reset_task: trio.lowlevel.Task | None = None
         self._is_reset_out = False
-        self._tags = itertools.count(1)
         self._idle_writer: trio.lowlevel.Task | None = None
         self._is_full = False
         self._is_closing = False
         self._ended = trio.Event()
+        self.has_ended = False
         BUSY_POLL.add(self._fd, self._take_in)
-
-    @property
-    def has_ended(self) -> bool:
-        return self._ended.is_set()
 
     @property
     def is_reset_out(self) -> bool:
@@ -207,16 +201,16 @@ class Session:
 
     @property
     def _is_refusing(self) -> bool:
-        return self._is_closing or self._ended.is_set()
+        return self._is_closing or self.has_ended
 
     @trio.lowlevel.enable_ki_protection
     def _send(self, slot: int, command: Command, phase: DataPhase, on_end: OnEnd) -> InFlight:
         """Queue and record, in one step that nothing can interrupt; a slot that is not used is given back."""
-        entry = InFlight(next(self._tags), on_end, trio.current_time() + command.timeout_s)
+        entry = InFlight(on_end, trio.current_time() + command.timeout_s)
         try:
             if self._is_refusing:
                 raise SessionLost
-            entry.pinned = self.native.submit(slot, entry.tag, command.cdb, phase)
+            entry.pinned = self.native.submit(slot, command.cdb, phase)
         except BaseException:
             self._slots.give_back(slot)
             raise
@@ -238,8 +232,10 @@ class Session:
         if self.has_ended:
             return 0
         left = self.native.pump(is_readable=is_readable)
+        for slot in self.native.good():
+            self._settle(slot, GOOD)
         for answer in self.native.answers():
-            self._settle(answer)
+            self._settle(answer.slot, answer.completion)
         response = self.native.reset_response() if self._is_reset_out else None
         if response is not None:
             self._end_reset(_reset_outcome(response))
@@ -251,10 +247,10 @@ class Session:
         self._end_if_idle()
         return left
 
-    def _settle(self, answer: native.Answer) -> None:
-        entry = self.in_flight.pop(answer.slot)
-        entry.end(answer.completion)
-        self._slots.give_back(answer.slot)
+    def _settle(self, slot: int, completion: Completion) -> None:
+        entry = self.in_flight.pop(slot)
+        entry.end(completion)
+        self._slots.give_back(slot)
 
     def _end_reset(self, end: "outcome.Outcome[None]") -> None:
         if not self._is_reset_out:
@@ -276,6 +272,7 @@ class Session:
         self._end()
 
     def _end(self) -> None:
+        self.has_ended = True
         self._ended.set()
         BUSY_POLL.remove(self._fd)
         trio.lowlevel.notify_closing(self._fd)
