@@ -53,12 +53,16 @@ def mount(
         _serve(place, devices, settings, key, options, readiness)
         return
     control.make_run_directory()
-    log_file = settings.log.file or control.endpoint(place).log
     arguments = ["mount", str(place), *devices, "--key", str(key)]
     if config_file is not None:
         arguments += ["--config", str(config_file.absolute())]
     arguments += options.arguments
-    background.start(arguments, log_file.absolute(), _warn)
+    background.start(arguments, _log_file(place, settings), _warn)
+
+
+def _log_file(place: Path, settings: config.Config) -> Path:
+    """Where a daemon in the background logs to."""
+    return (settings.log.file or control.endpoint(place).log).absolute()
 
 
 def _key(text: str | None, settings: config.Config) -> ReservationKey:
@@ -86,16 +90,18 @@ def _serve(
 
     configure_iscsi(settings.iscsi)
     logs.configure(settings.log.level.upper(), json=settings.log.format == "json")
-    is_brief = isinstance(readiness, Pipe) and settings.log.file is None
-    brief_log = control.endpoint(place).log if is_brief else None
+    is_in_background = isinstance(readiness, Pipe)
+    log_file = _log_file(place, settings) if is_in_background else None
+    has_brief_log = is_in_background and settings.log.file is None
     try:
         with options.instruments(readiness) as instruments:
-            plan = Plan(place, devices, settings, key, brief_log, instruments)
+            plan = Plan(place, devices, settings, key, log_file, has_brief_log, instruments)
             wrapping = partial(assemble, wrap=instruments.wrap) if instruments else assemble
             run(plan, wrapping, readiness)
     except BaseException as error:
         status, lines = error_lines(error)
-        if isinstance(readiness, Pipe) and readiness.fail(lines, status) and brief_log is not None:
+        is_heard = isinstance(readiness, Pipe) and readiness.fail(lines, status)
+        if is_heard and has_brief_log and log_file is not None:
             with contextlib.suppress(OSError):
-                brief_log.unlink(missing_ok=True)  # whoever started us says it all
+                log_file.unlink(missing_ok=True)  # whoever started us says it all
         raise

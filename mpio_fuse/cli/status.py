@@ -87,6 +87,7 @@ def _only(daemons: list[dict[str, Any]], name: str) -> list[dict[str, Any]]:
 
 def _show_daemon(console: Console, daemon: dict[str, Any]) -> None:
     console.print(_line(f"{daemon['mountpoint']}  (pid {daemon['pid']}, key {daemon['key']})"))
+    _show_log(console, daemon.get("log", {}))
     _show_instruments(console, daemon)
     for text in daemon.get("warnings", []):
         console.print(_line(f"  warning: {text}"))
@@ -94,6 +95,13 @@ def _show_daemon(console: Console, daemon: dict[str, Any]) -> None:
         _show_lun(console, lun)
     for text in daemon["left_out"]:
         console.print(_line(f"  left out: {text}"))
+
+
+def _show_log(console: Console, log: dict[str, Any]) -> None:
+    if log.get("problem"):
+        since = _local_time(log["problem_since"])
+        what = f"cannot be written since {since}: {log['problem']} ({log['records']} records)"
+        console.print(_line(f"  log: {log['file'] or 'stderr'}: {what}", style="bold"))
 
 
 def _show_instruments(console: Console, daemon: dict[str, Any]) -> None:

@@ -8,12 +8,16 @@ found by its event, counted by its LUN, and never taken apart with a regular exp
 
 structlog makes the records, the standard library carries them.  Libraries that log the standard way take the same
 road, and whoever embeds this package keeps their own handlers: `configure` replaces only what it set up itself.
+
+A log that cannot be written, as on a full disk, can say so to nobody: `trouble` tells, until it can be written again.
 """
 
 import logging
 import sys
+import time
 from typing import TextIO
 
+import attrs
 import structlog
 from structlog.typing import Processor
 
@@ -28,6 +32,48 @@ _ENRICH: tuple[Processor, ...] = (
 )
 
 
+@attrs.frozen
+class Trouble:
+    """Why records cannot be written, since when (Unix time), and how many could not."""
+
+    problem: str
+    since_s: float
+    records: int
+
+
+class _Handler(logging.StreamHandler[TextIO]):
+    """Remembers what its stream says instead of telling the stream of it."""
+
+    trouble: Trouble | None = None
+    _has_failed = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._has_failed = False
+        super().emit(record)
+        if self._has_failed or self.trouble is None:
+            return
+        was, self.trouble = self.trouble, None
+        logging.getLogger(__name__).warning(
+            "log could not be written", extra={"cause": was.problem, "records": was.records}
+        )
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the standard library's
+        error = sys.exception()
+        if not isinstance(error, OSError):
+            super().handleError(record)
+            return
+        self._has_failed = True
+        was = self.trouble or Trouble("", time.time(), 0)
+        problem = error.strerror or str(error)
+        self.trouble = attrs.evolve(was, problem=problem, records=was.records + 1)
+
+
+def trouble() -> Trouble | None:
+    """What keeps the log from being written; None: nothing that is known."""
+    handlers = logging.getLogger().handlers
+    return next((each.trouble for each in handlers if isinstance(each, _Handler)), None)
+
+
 def configure(level: int | str, *, json: bool, stream: TextIO | None = None) -> None:
     """Send log records of ``level`` and above to ``stream``, standard error unless given.
 
@@ -38,7 +84,7 @@ def configure(level: int | str, *, json: bool, stream: TextIO | None = None) -> 
         ValueError: ``level`` is not the name or number of a level.
     """
     stream = stream or sys.stderr
-    handler = logging.StreamHandler(stream)
+    handler = _Handler(stream)
     handler.set_name(_HANDLER_NAME)
     handler.setFormatter(_formatter(json=json, colors=stream.isatty()))
     root = logging.getLogger()

@@ -31,7 +31,7 @@ import pyfuse3
 import structlog
 import trio
 
-from mpio_fuse.daemon import control_server, kernel, mountpoint, tuning
+from mpio_fuse.daemon import control_server, kernel, logs, mountpoint, tuning
 from mpio_fuse.daemon.config import Config
 from mpio_fuse.daemon.control import (
     Endpoint,
@@ -44,7 +44,7 @@ from mpio_fuse.daemon.control import (
 from mpio_fuse.daemon.lab import Instruments
 from mpio_fuse.daemon.lun_requests import AskedDevice, answer_for
 from mpio_fuse.daemon.readiness import Readiness
-from mpio_fuse.daemon.report import lun_report, users
+from mpio_fuse.daemon.report import log_report, lun_report, users
 from mpio_fuse.daemon.single_path_words import unprotected
 from mpio_fuse.daemon.stopping import Stopping, watch_signals
 from mpio_fuse.errors import MpioError, UsageError
@@ -105,15 +105,16 @@ Assemble = Callable[[Sequence[str], Config, ReservationKey], Awaitable[Assembly]
 class Plan:
     """What one daemon is to do.
 
-    ``nodes`` empty: all this host has.  ``brief_log``: a log to remove when all has ended well.  ``instruments`` are
-    around its transports, which is for ``assemble`` to do.
+    ``nodes`` empty: all this host has.  ``log_file``: where the log goes; None: stderr.  ``has_brief_log``: it is to be
+    removed when all has ended well.  ``instruments`` are around its transports, which is for ``assemble`` to do.
     """
 
     mountpoint: Path
     nodes: tuple[str, ...]
     config: Config
     key: ReservationKey
-    brief_log: Path | None = None
+    log_file: Path | None = None
+    has_brief_log: bool = False
     instruments: Instruments = attrs.Factory(Instruments)
 
 
@@ -134,9 +135,9 @@ def run(plan: Plan, assemble: Assemble, readiness: Readiness) -> None:
         mountpoint.prepare(plan.mountpoint)
         tuning.protect_process()
         trio.run(_Daemon(plan, assemble, readiness, place).serve)
-        if plan.brief_log is not None:
-            with using_run_directory(plan.brief_log.parent):
-                plan.brief_log.unlink(missing_ok=True)
+        if plan.log_file is not None and plan.has_brief_log:
+            with using_run_directory(plan.log_file.parent):
+                plan.log_file.unlink(missing_ok=True)
     finally:
         lock.release()
 
@@ -245,6 +246,8 @@ class _Daemon:
         if self.device:
             tuning.widen_mount(self.device)  # that negotiation would have undone it
         log.info("mounted", mountpoint=str(self.plan.mountpoint))
+        if trouble := logs.trouble():
+            self.readiness.warn(f"log {self.plan.log_file}: cannot be written: {trouble.problem}")
         self.readiness.ready()
 
     async def _end_when_asked(self, fs: FileSystem, serving: trio.CancelScope) -> None:
@@ -359,6 +362,7 @@ class _Answers:
             ],
             "left_out": [str(error) for error in self.assembly.left_out],
             "warnings": list(self.assembly.warnings),
+            "log": log_report(plan.log_file, logs.trouble()),
             **plan.instruments.report(),
         }
 

@@ -1,8 +1,10 @@
 """The state of a daemon as plain data: what ``status --json`` prints, and so a contract (docs/status.md)."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+from mpio_fuse.daemon.logs import Trouble
 from mpio_fuse.device.retention import Retention
 from mpio_fuse.device.snapshot import DeviceSnapshot, SinglePathSnapshot, UnderpathSnapshot
 from mpio_fuse.fs.filesystem import OpenFile
@@ -75,6 +77,16 @@ def _underpath(one: UnderpathSnapshot) -> dict[str, Any]:
         "failed_by_hand": one.is_held_out,
         "access": one.access,
         "carries": one.carries,
+    }
+
+
+def log_report(file: Path | None, trouble: Trouble | None) -> dict[str, Any]:
+    """Where the log goes; ``problem`` is None while it can be written.  ``file`` None: stderr."""
+    return {
+        "file": None if file is None else str(file),
+        "problem": trouble.problem if trouble else None,
+        "problem_since": trouble.since_s if trouble else None,
+        "records": trouble.records if trouble else 0,
     }
 
 

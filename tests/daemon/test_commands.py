@@ -401,6 +401,19 @@ def test_control_characters_in_a_mountpoint_stay_on_their_line(terminal: Termina
     assert list(root.iterdir()) == []
 
 
+def test_a_log_without_room_is_told_by_mount_and_status(terminal: Terminal, tmp_path: Path) -> None:
+    file = tmp_path / "mpio-fuse.toml"
+    file.write_text('[log]\nfile = "/dev/full"\n')
+    assert terminal.run("mount", "--config", file, terminal.root) == 0
+    line = "mpio-fuse: warning: log /dev/full: cannot be written: No space left on device\n"
+    assert terminal.said()[1] == line
+    log = terminal.status()["log"]
+    assert (log["file"], log["problem"]) == ("/dev/full", "No space left on device")
+    assert log["records"] > 0
+    assert terminal.run("status") == 0
+    assert "  log: /dev/full: cannot be written since 2" in terminal.said()[0]
+
+
 def test_an_unwritable_log_names_its_directory(terminal: Terminal, tmp_path: Path) -> None:
     file = tmp_path / "mpio-fuse.toml"
     file.write_text(f'[log]\nfile = "{tmp_path}/nothing/log"\n')

@@ -1,6 +1,8 @@
+import errno
 import io
 import json
 import logging
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -88,6 +90,38 @@ def test_the_last_configuration_counts_and_other_handlers_stay(stream: io.String
     structlog.get_logger("mpio_fuse").info("once")
     assert len(stream.getvalue().splitlines()) == 1
     assert foreign in logging.getLogger().handlers
+
+
+class FullDisk(io.StringIO):
+    """A stream that has no room while ``is_full``."""
+
+    is_full = True
+
+    def flush(self) -> None:
+        if self.is_full:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.expects_log("log could not be written")
+def test_a_log_that_cannot_be_written_is_remembered_until_it_can_be() -> None:
+    stream = FullDisk()
+    logs.configure("INFO", json=True, stream=stream)
+    assert logs.trouble() is None
+    log = structlog.get_logger("mpio_fuse")
+    log.info("one")
+    log.info("two")
+    told = logs.trouble()
+    assert told is not None
+    assert (told.problem, told.records) == ("No space left on device", 2)
+    stream.is_full = False
+    log.info("three")
+    assert logs.trouble() is None
+    record = json.loads(stream.getvalue().splitlines()[-1])
+    assert (record["event"], record["cause"], record["records"]) == (
+        "log could not be written",
+        "No space left on device",
+        2,
+    )
 
 
 def test_an_unknown_level_is_an_error(stream: io.StringIO) -> None:
