@@ -262,6 +262,7 @@ class PersistentOwnership:
         if self._grant is None:
             await self._refuse_shared_key()
         await self._end_victims_commands(options)
+        verified = [(one, one.suspicion) for one in self._underpaths if not one.is_doubtful]
         state = await self.registrar.read_state()
         grant = self._grant or Grant(self._lun)
         if OpenOption.NO_RESERVE not in options:
@@ -272,6 +273,7 @@ class PersistentOwnership:
             self._fence(grant, state)
             await self._after_refusal()
             raise self._refusal(End.EIO, options, state)
+        _clear(verified)
         if self._grant is None:
             self._giving_back.retention = None
         self._giving_back.owes = False
@@ -479,3 +481,10 @@ class PersistentOwnership:
                 self._grant.lost_writes += 1
         elif verdict is not Verdict.RETRY_HERE:
             underpath.suspicion = Suspicion(verdict)
+
+
+def _clear(verified: list[tuple[Underpath, Suspicion | None]]) -> None:
+    """Of lost answers and the like: who is there was asked, and the state that was read after it shows the rest."""
+    for underpath, told in verified:
+        if told is not None and told.is_of_identity and underpath.suspicion is told:
+            underpath.suspicion = None

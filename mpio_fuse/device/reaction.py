@@ -210,9 +210,16 @@ def _here_cases() -> Iterable[Case]:
 def _elsewhere_cases() -> Iterable[Case]:
     """What another underpath may do better."""
     elsewhere = Action.ELSEWHERE
+    # The answer that was lost may have been the only notice of another disk.
     yield Case(
         Verdict.RETRY_ELSEWHERE,
-        Reaction(elsewhere, max_count=_COMINGS_BACK, mark=Mark.DOWN, error=NoUsableUnderpath),
+        Reaction(
+            elsewhere,
+            max_count=_COMINGS_BACK,
+            look=Look.IDENTITY,
+            mark=Mark.DOWN,
+            error=NoUsableUnderpath,
+        ),
     )
     # All port groups of an array may be in transition at once, so this is worth coming back to.
     yield Case(

@@ -27,6 +27,7 @@ for, within a bound; a warning says so when that was not enough.
 Lock order: the look's lock, then the gate.  Nobody calls either from inside the gate.
 """
 
+import math
 from collections.abc import Callable, Sequence
 
 import structlog
@@ -86,9 +87,7 @@ class DeviceRecovery:
                 for one in self._underpaths
                 if one.suspicion is not None and one.needs_look
             ]
-            for underpath, suspicion in suspects:
-                if suspicion.is_doubt and underpath.is_in_service:
-                    await self._same_disk.check(underpath)
+            await self._identify([one for one, _ in suspects if one.is_doubtful])
             async with self._gate.steady():
                 await self.check_ours(grant)
             for underpath, suspicion in suspects:
@@ -96,6 +95,14 @@ class DeviceRecovery:
                     await self._readmit(grant, underpath)
                 if underpath.suspicion is suspicion:
                     underpath.suspicion = None
+
+    async def _identify(self, doubtful: list[Underpath]) -> None:
+        """Ask those in service who they lead to; one that hangs is not waited for while another carries data."""
+        patience_s = PATIENCE_S if any(one.is_usable for one in self._underpaths) else math.inf
+        async with trio.open_nursery() as nursery:
+            for underpath in doubtful:
+                if underpath.is_in_service:
+                    nursery.start_soon(self._same_disk.check, underpath, patience_s)
 
     async def look(self, grant: Grant) -> None:
         """As `check_ours`, while nobody changes registrations."""

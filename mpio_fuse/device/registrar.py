@@ -39,7 +39,7 @@ from mpio_fuse.device.settings import Settings
 from mpio_fuse.device.shared_key import users_of
 from mpio_fuse.device.side_by_side import side_by_side
 from mpio_fuse.device.speakers import Speakers
-from mpio_fuse.device.underpath import Suspicion, Underpath, UnderpathState
+from mpio_fuse.device.underpath import Underpath, UnderpathState
 from mpio_fuse.errors import DecodeError, NoUsableUnderpath, TransportError
 from mpio_fuse.reserve.procedure import Outcome
 from mpio_fuse.scsi import pr_in, pr_out
@@ -408,6 +408,8 @@ class Registrar:
         Every nexus gets a unit attention for it, ours too.
         """
         for underpath in self._by_health():
+            if underpath.is_doubtful and not await self._same_disk.check(underpath):
+                continue
             try:
                 with trio.move_on_after(max(RESET_TIMEOUT_S, self.timeout_s)):
                     await underpath.transport.reset_logical_unit()
@@ -427,11 +429,13 @@ class Registrar:
     async def _read_state_on(self, underpath: Underpath) -> ReserveState | None:
         """What the array says there; None when it says nothing, or the disk may have been another one meanwhile."""
         before = underpath.suspicion
-        if _is_doubt(before) and not await self._same_disk.check(underpath):
+        if underpath.is_doubtful and not await self._same_disk.check(underpath):
             return None
         state = await self._read_both_on(underpath)
-        told = underpath.suspicion
-        if told is not before and _is_doubt(told) and not await self._same_disk.check(underpath):
+        is_told = underpath.suspicion is not before
+        if state is None:
+            return None
+        if is_told and underpath.is_doubtful and not await self._same_disk.check(underpath):
             return None
         return None if underpath.state is UnderpathState.REMOVED else state
 
@@ -503,7 +507,3 @@ class Registrar:
 def _is_not_ready(completion: Completion) -> bool:
     sense = sense_of(completion)
     return sense is not None and sense.code == NOT_READY_THOUGH_DONE
-
-
-def _is_doubt(suspicion: Suspicion | None) -> bool:
-    return suspicion is not None and suspicion.is_doubt

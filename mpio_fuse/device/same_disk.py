@@ -5,6 +5,10 @@ reservation key on all its disks: without this, one disk's registrations would b
 an identity, so a disk of another size is another disk too, until the size of all underpaths has changed.
 """
 
+import math
+
+import trio
+
 from mpio_fuse.device.control import OnAttention
 from mpio_fuse.device.probe import Prober
 from mpio_fuse.device.underpath import Underpath
@@ -30,17 +34,28 @@ class SameDisk:
         self._timeout_s = timeout_s
         self._on_attention = on_attention
 
-    async def check(self, underpath: Underpath) -> bool:
-        """Whether this is our disk: by its identity, and by its size where that can be read now."""
-        answer = await self._prober(underpath).leads_to(self._wwid)
-        if answer is None:
+    async def check(self, underpath: Underpath, patience_s: float = math.inf) -> bool:
+        """Whether this is our disk: by its identity, and by its size where that can be read now.
+
+        What was suspected of it before is no doubt of its identity any more then.  One that is silent for longer than
+        ``patience_s`` has failed.
+        """
+        told = underpath.suspicion
+        is_ours = None
+        with trio.move_on_after(patience_s):
+            is_ours = await self._asked(underpath)
+        if is_ours is None:
             underpath.registered = False
             underpath.failed("does not answer INQUIRY")
-            return False
-        if not answer:
+        elif is_ours and told is not None:
+            told.is_doubt = False
+        return bool(is_ours)
+
+    async def _asked(self, underpath: Underpath) -> bool | None:
+        answer = await self._prober(underpath).leads_to(self._wwid)
+        if answer is False:
             underpath.removed(f"this node does not lead to {self._wwid} any more")
-            return False
-        return await self.has_our_size(underpath)
+        return await self.has_our_size(underpath) if answer else answer
 
     async def has_our_size(self, underpath: Underpath) -> bool:
         """As far as READ CAPACITY is answered: some targets refuse it to those that are not registered."""

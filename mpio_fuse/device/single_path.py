@@ -326,7 +326,7 @@ class SinglePath:
             await self._same_disk.check(carrier)
         elif suspicion.verdict is Verdict.REEXAMINE and grant is not None and grant.is_reserving:
             self._fence(grant, "a reservation conflict: another host has reserved it")
-        elif grant is not None:
+        elif grant is not None and (not suspicion.is_doubt or await self._same_disk.check(carrier)):
             await self._ask_for(grant)
         if carrier.suspicion is suspicion:
             carrier.suspicion = None

@@ -38,16 +38,28 @@ class Counters:
             self.bytes_written += len(command.data_out)
 
 
-@attrs.frozen(eq=False)
+_OF_IDENTITY = frozenset((Verdict.RECHECK_IDENTITY, Verdict.UNKNOWN, Verdict.RETRY_ELSEWHERE))
+
+
+@attrs.define(eq=False)
 class Suspicion:
-    """What a completion said that somebody must look into.  Each is one of its own: a second is not the first."""
+    """What a completion said that somebody must look into.  Each is one of its own: a second is not the first.
+
+    ``is_doubt``: another disk may be there.  It said so, or what it said nobody has understood or heard; and the
+    identity was not asked since.
+    """
 
     verdict: Verdict
+    is_doubt: bool = attrs.field()
+
+    @is_doubt.default
+    def _is_of_identity(self) -> bool:
+        return self.is_of_identity
 
     @property
-    def is_doubt(self) -> bool:
-        """Whether another disk may be there: it said so, or what it said nobody has understood or heard."""
-        return self.verdict in {Verdict.RECHECK_IDENTITY, Verdict.UNKNOWN}
+    def is_of_identity(self) -> bool:
+        """Whether it is about who is there, in the first place."""
+        return self.verdict in _OF_IDENTITY
 
 
 def tell_nobody(_underpath: "Underpath", _news: object) -> None:
@@ -130,7 +142,12 @@ class Underpath:
         Who is out of service is asked for its identity before it comes back.
         """
         told = self.suspicion
-        return told is not None and (self.is_in_service or not told.is_doubt)
+        return told is not None and (self.is_in_service or not told.is_of_identity)
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether another disk may be there, so that nothing is to be sent here or believed."""
+        return self.suspicion is not None and self.suspicion.is_doubt
 
     @property
     def is_usable(self) -> bool:
@@ -146,6 +163,12 @@ class Underpath:
     def may_carry(self) -> bool:
         """Whether its target port serves data, as far as the array has said."""
         return preference(self.access) is not None
+
+    def lost_answer(self) -> None:
+        """Nobody saw an answer: it may have been the only notice of another disk, of a reset, of a preemption."""
+        told = self.suspicion
+        verdict = Verdict.UNKNOWN if told is None or told.is_of_identity else told.verdict
+        self.suspicion = Suspicion(verdict, is_doubt=True)
 
     # -- commands under way
 

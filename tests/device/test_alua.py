@@ -39,7 +39,7 @@ async def _reads(host: Host, handle: Handle, count: int = 4) -> list[int]:
     return [late - early for early, late in zip(before, after, strict=True)]
 
 
-async def _while_watched(host: Host, seconds: float = 30) -> None:
+async def _while_watched(host: Host, seconds: float = 31.7) -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(watch, host.device)
         await trio.sleep(seconds)

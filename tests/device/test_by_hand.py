@@ -81,7 +81,7 @@ async def test_reinstated_and_silent_it_is_told(autojump_clock: MockClock) -> No
     host.links[0].come_up()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(watch, host.device)
-        await trio.sleep(10)
+        await trio.sleep(11.7)
         nursery.cancel_scope.cancel()
     assert host.device.underpaths[0].is_usable
 

@@ -106,7 +106,7 @@ async def test_a_preempt_and_abort_whose_answer_was_lost_is_followed_by_a_reset(
     new = await b.device.open(FORCED)
     assert resets == ["reset"]
     await new.write(0, stamp("b"))
-    assert not [one for one in b.device.underpaths if one.suspicion]
+    assert not [one for one in b.device.underpaths if one.needs_look]
 
 
 @pytest.mark.expects_log("underpath down")

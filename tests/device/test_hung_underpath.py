@@ -30,6 +30,7 @@ async def test_a_second_open_does_not_wait_for_an_underpath_out_of_service(
     assert trio.current_time() - begun_s < 0.5
 
 
+@pytest.mark.expects_log("underpath down")
 async def test_a_second_open_waits_a_moment_for_an_underpath_that_has_just_hung(
     autojump_clock: MockClock,
 ) -> None:
