@@ -118,6 +118,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
     state = _Run()
     try:
         result = command.main(args=arguments, prog_name=PROGRAM, standalone_mode=False, obj=state)
+    except click.exceptions.NoArgsIsHelpError as error:  # of a group without a command
+        error.show()
+        return USAGE
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
     except SystemExit as error:

@@ -52,11 +52,12 @@ import trio
 from mpio_fuse.errors import UsageError
 from mpio_fuse.fs.attributes import Attributes, Ownership, attributes
 from mpio_fuse.fs.caller import Caller, may_force
-from mpio_fuse.fs.flags import FLAG_OPTIONS, open_request
+from mpio_fuse.fs.flags import FLAG_OPTIONS, OpenRequest, open_request
 from mpio_fuse.fs.namespace import DeviceFile, Namespace, Node
 from mpio_fuse.fs.refused import Refused
 from mpio_fuse.fs.served import Buffer, OpenHandle, ServedDevice
 from mpio_fuse.reserve.fig07_decision import OpenOption, check_options
+from mpio_fuse.reserve.option_words import spell_options
 
 
 @attrs.define(eq=False)
@@ -103,6 +104,12 @@ class Totals:
 
     size_bytes: int
     files: int
+
+
+def _spelt(node: DeviceFile, request: OpenRequest) -> str:
+    """How an open has said what it wants."""
+    directory = [f"directory {spell_options(node.options)}"] if node.options else []
+    return ", ".join([*directory, *request.spelt])
 
 
 NO_DEFAULTS: Mapping[str, OpenOption] = MappingProxyType({})
@@ -207,7 +214,7 @@ class FileSystem:
             raise Refused("the tree is being unmounted", errno.ESHUTDOWN)
         node = self.namespace.file(inode)
         request = open_request(flags, self._flag_options)
-        options = self._options(node, request.options, caller)
+        options = self._options(node, request, caller)
         handle = await node.device.open(options)
         cached_inode = self._cached_inode(node.device)
         is_cacheable = handle.owns_reservation and not self._is_haunted(node.device)
@@ -220,11 +227,14 @@ class FileSystem:
         keep_cache = not is_direct and cached_inode == inode
         return Opened(fh=fh, direct_io=is_direct, keep_cache=keep_cache)
 
-    def _options(self, node: DeviceFile, by_flags: OpenOption, caller: Caller) -> OpenOption:
+    def _options(self, node: DeviceFile, request: OpenRequest, caller: Caller) -> OpenOption:
         """What an open asks for, seen to be possible and allowed."""
-        options = node.options | by_flags
+        options = node.options | request.options
         options = options or self._default_options.get(node.device.name, OpenOption.DEFAULT)
-        check_options(options)
+        try:
+            check_options(options)
+        except UsageError as error:
+            raise UsageError(f"{error.what} ({_spelt(node, request)})", lun=node.name) from None
         if OpenOption.FORCED_OPEN in options and not may_force(caller, self._force_group):
             what = f"uid {caller.uid} may not force this LUN open"
             hint = "do it as root, or configure forced_open_group"

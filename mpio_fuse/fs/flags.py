@@ -47,15 +47,21 @@ MAPPABLE_FLAGS: Mapping[str, int] = MappingProxyType(
 O_APPEND reaches it too, but an open with it is refused.
 """
 
+_NAMES = {flag: name for name, flag in MAPPABLE_FLAGS.items()}
+
 DURABLE_FLAGS = os.O_SYNC | os.O_DSYNC
 
 
 @attrs.frozen
 class OpenRequest:
-    """What an open asks for.  ``durable``: each write is on the medium before it returns."""
+    """What an open asks for.
+
+    ``durable``: each write is on the medium before it returns.  ``spelt`` are the flags that stand for the options.
+    """
 
     options: OpenOption
     durable: bool
+    spelt: tuple[str, ...] = ()
 
 
 def open_request(flags: int, table: Mapping[int, OpenOption] = FLAG_OPTIONS) -> OpenRequest:
@@ -67,7 +73,9 @@ def open_request(flags: int, table: Mapping[int, OpenOption] = FLAG_OPTIONS) -> 
     if flags & os.O_APPEND:
         raise UsageError("a LUN cannot be appended to", hint="open it without O_APPEND")
     options = OpenOption.DEFAULT
+    spelt = []
     for flag, option in table.items():
         if flags & flag == flag:  # O_SYNC has two bits, and O_DSYNC is one of them
             options |= option
-    return OpenRequest(options=options, durable=bool(flags & DURABLE_FLAGS))
+            spelt.append(_NAMES.get(flag, hex(flag)))
+    return OpenRequest(options, bool(flags & DURABLE_FLAGS), tuple(sorted(spelt)))

@@ -95,7 +95,12 @@ class Operations(pyfuse3.Operations):
         """Say why, where the caller sees only a number; a file's failing reads and writes only once."""
         text = str(failure)
         name = errno.errorcode.get(code, str(code))
-        if isinstance(failure, Refused | UsageError) and code != errno.EPERM:
+        if isinstance(
+            failure, UsageError
+        ):  # a program's mistake, which sees EINVAL and nothing else
+            _log.info("request refused", operation=operation, errno=name, reason=text, **about)
+            return
+        if isinstance(failure, Refused) and code != errno.EPERM:
             _log.debug("request refused", operation=operation, errno=name, reason=text, **about)
             return
         fh = about.get("fh")

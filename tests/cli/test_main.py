@@ -89,6 +89,16 @@ def test_usage(capsys: pytest.CaptureFixture[str], arguments: list[str], words: 
     assert words in err
 
 
+@pytest.mark.parametrize("group", ["persist", "underpath", "fault"])
+def test_a_group_without_a_command_shows_its_help(
+    capsys: pytest.CaptureFixture[str], group: str
+) -> None:
+    assert main.run([group]) == 2
+    out, err = capsys.readouterr()
+    assert main.run([group, "--help"]) == 0
+    assert (out, err) == ("", capsys.readouterr().out)
+
+
 def test_an_exit_status_of_a_subcommand_is_the_program_s(monkeypatch: pytest.MonkeyPatch) -> None:
     @click.command()
     @click.pass_context

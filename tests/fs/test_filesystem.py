@@ -68,6 +68,14 @@ def test_another_size_owner_or_mode_is_refused(changes: Changes, code: int) -> N
     assert refused.value.errno == code
 
 
+async def test_a_directory_that_contradicts_a_flag_is_named() -> None:
+    filesystem = tree(MemoryDevice())
+    retain = filesystem.namespace.lookup(filesystem.namespace.options.inode, b"retain").inode
+    file = filesystem.namespace.lookup(retain, b"naa.6001405").inode
+    with pytest.raises(UsageError, match=r"no other option \(directory retain, O_NONBLOCK\)"):
+        await filesystem.open(file, os.O_RDWR | os.O_NONBLOCK, ROOT)
+
+
 def test_changes_of_the_tree_are_refused_with_eperm() -> None:
     refused = tree(MemoryDevice()).refuse("mkdir")
     assert (refused.errno, "mkdir" in str(refused)) == (errno.EPERM, True)

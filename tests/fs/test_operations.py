@@ -75,6 +75,26 @@ async def test_one_files_repeated_failure_is_logged_once() -> None:
     assert [(one["event"], one["fh"]) for one in records] == [("request failed", fh)]
 
 
+async def test_what_contradicts_in_an_open_is_in_the_log() -> None:
+    """As grep -r opens files; the program that does sees EINVAL and nothing else."""
+    operations = Operations(tree(MemoryDevice(name="naa.5")))
+    flags = pyfuse3.FlagT(os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    with structlog.testing.capture_logs() as records, pytest.raises(pyfuse3.FUSEError) as told:
+        await operations.open(LUN, flags, CONTEXT)
+    assert told.value.errno == errno.EINVAL
+    (record,) = records
+    assert record == {
+        "event": "request refused",
+        "log_level": "info",
+        "operation": "open",
+        "errno": "EINVAL",
+        "reason": "naa.5: NO_RESERVE+SINGLE: NO_RESERVE goes with no other option (O_NOFOLLOW, O_NONBLOCK)",
+        "inode": LUN,
+        "uid": 0,
+        "pid": 1,
+    }
+
+
 @pytest.mark.expects_log("request failed unexpectedly")
 async def test_a_bug_is_eio_and_the_daemon_lives() -> None:
     device = MemoryDevice()
