@@ -32,6 +32,11 @@ def unmount(mountpoint_text: str, *, lazy: bool, force: bool) -> None:
         click.echo(f"detached; the daemon ends when {reply['open']} open {files} closed")
         return
     control.wait_until_gone(end)
+    for one in reply.get("retained", []):
+        _say(
+            f"{place}: {one['lun']}: its reservation is retained, by key {one['key']}; to give it back, "
+            f"mount it again with that key and 'mpio-fuse release {place / one['lun']}'"
+        )
     if reply["problems"]:
         raise ExceptionGroup("unmounted", [MpioError(text) for text in reply["problems"]])
 

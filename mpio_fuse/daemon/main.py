@@ -47,6 +47,7 @@ from mpio_fuse.daemon.readiness import Readiness
 from mpio_fuse.daemon.report import log_report, lun_report, users
 from mpio_fuse.daemon.single_path_words import unprotected
 from mpio_fuse.daemon.stopping import Stopping, watch_signals
+from mpio_fuse.device.snapshot import DeviceSnapshot
 from mpio_fuse.errors import MpioError, UsageError
 from mpio_fuse.fs.filesystem import FileSystem
 from mpio_fuse.fs.namespace import Namespace
@@ -144,7 +145,10 @@ def run(plan: Plan, assemble: Assemble, readiness: Readiness) -> None:
 
 @attrs.define(eq=False)
 class _Daemon:
-    """One daemon while it runs.  ``finished`` is set once everything is released."""
+    """One daemon while it runs.
+
+    ``finished`` is set once everything is released, but for ``retained``: the LUNs whose reservations stay.
+    """
 
     plan: Plan
     assemble: Assemble
@@ -153,6 +157,7 @@ class _Daemon:
     stopping: Stopping = attrs.Factory(Stopping)
     finished: trio.Event = attrs.Factory(trio.Event)
     failures: list[Exception] = attrs.Factory(list)
+    retained: list[DeviceSnapshot] = attrs.Factory(list)
     started_ns: int = attrs.Factory(time.time_ns)
     device: str | None = None
 
@@ -291,6 +296,8 @@ class _Daemon:
         """Close what is still open, release, unregister."""
         with trio.CancelScope(shield=True):
             failures = await fs.aclose() if fs else []
+            shown = [device.snapshot() for device in assembly.devices]
+            self.retained += [one for one in shown if one.retention is not None]
             failures += await assembly.aclose()
         for failure in failures:
             log.error("not released in order", cause=str(failure))
@@ -382,8 +389,12 @@ class _Answers:
                     return {"ok": True, "open": len(self.fs.open_files), "problems": []}
                 self.daemon.stopping.request()
         await self.daemon.finished.wait()
-        problems = [str(failure) for failure in self.daemon.failures]
-        return {"ok": True, "open": 0, "problems": problems}
+        return {
+            "ok": True,
+            "open": 0,
+            "problems": [str(failure) for failure in self.daemon.failures],
+            "retained": [{"lun": one.name, "key": str(one.key)} for one in self.daemon.retained],
+        }
 
     async def _ends_by_itself(self) -> bool:
         """Whether the kernel ends the session, as it does with the last reference to what was mounted.

@@ -5,7 +5,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -252,3 +252,33 @@ def test_a_path_below_a_mountpoint_names_a_lun(terminal: Terminal, tmp_path: Pat
     assert "ours, key" in terminal.run("explain", "forced", terminal.root / "disk")
     assert "nobody holds it" in terminal.run("explain", "forced", other / "disk")
     terminal.run("unmount", other)
+
+
+@pytest.mark.parametrize("is_open", [False, True])
+def test_unmount_says_what_it_leaves_reserved(terminal: Terminal, *, is_open: bool) -> None:
+    """Also where an open file is what retains it, and is cut off."""
+    terminal.run("mount", terminal.root, "--key", KEYS["a"])
+    fd = os.open(terminal.root / "disk", os.O_RDWR | os.O_NOATIME)
+    if not is_open:
+        os.close(fd)
+        while terminal.lun()["opens"]:
+            pass
+    terminal.capture.readouterr()
+    assert main.run(["unmount", "--force", str(terminal.root)]) == 0
+    assert terminal.capture.readouterr() == (
+        "",
+        f"{terminal.root}: disk: its reservation is retained, by key {KEYS['a']}; to give it back, "
+        f"mount it again with that key and 'mpio-fuse release {terminal.root}/disk'\n",
+    )
+    if is_open:
+        with suppress(OSError):
+            os.close(fd)
+
+
+def test_unmount_is_silent_where_nothing_is_left(terminal: Terminal) -> None:
+    terminal.run("mount", terminal.root)
+    with terminal.opened():
+        pass
+    terminal.capture.readouterr()
+    assert main.run(["unmount", str(terminal.root)]) == 0
+    assert terminal.capture.readouterr() == ("", "")
