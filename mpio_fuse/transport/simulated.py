@@ -3,11 +3,11 @@
 Theory of operation
 -------------------
 Each command becomes a `_Carriage`, which waits in a queue until one of ``max_in_flight`` slots is free, in order of
-arrival.  Where the link neither delays nor strikes it, it takes effect at once; else a system task of its own
-carries it, because it must go on when its caller is cancelled.  A carriage is *given back* once: with an answer, with
-a transport failure, or by the timeout; giving back frees the slot and wakes the caller.  The system task may outlive
-that: a command given back by the timeout still travels, and lands when it lands (a ghost).  It stops only where the
-target forgets it: an abort, a reset, a new session.
+arrival.  Where the link neither delays nor strikes it, it takes effect at once; else a system task of its own carries
+it, because it must go on when its caller is cancelled.  A carriage is *given back* once: with an answer, with a
+transport failure, or by the timeout; giving back frees the slot and wakes the caller, or tells who started it.  The
+system task may outlive that: a command given back by the timeout still travels, and lands when it lands (a ghost).
+It stops only where the target forgets it: an abort, a reset, a new session.
 
 A reset travels in the same way, one at a time.  What arrived before it is over; what arrives later, however early it
 was sent, is not.  Once it is confirmed the initiator ends its own commands that the target dropped; those of other
@@ -23,11 +23,12 @@ from collections import deque
 import attrs
 import trio
 
-from mpio_fuse.errors import TransportError, TransportGone
+from mpio_fuse.errors import TransportError, TransportGone, UsageError
 from mpio_fuse.scsi.command import Command, Completion, HostStatus
 from mpio_fuse.target.logical_unit import LogicalUnitModel
 from mpio_fuse.target.nexus import Nexus
 from mpio_fuse.target.task import Answer, Progress, Task
+from mpio_fuse.transport.contract import OnEnd
 from mpio_fuse.transport.data_phase import data_phase_of
 from mpio_fuse.transport.simulated_link import Fault, Link, Loss
 from mpio_fuse.transport.simulated_resets import ResetLane
@@ -52,11 +53,21 @@ class _Carriage:
     caller: trio.Event = attrs.Factory(trio.Event)
     """Wakes the caller: when it is given back, or the transport is gone."""
 
+    on_end: OnEnd | None = None
+    """Who started it and waits for its end, if nobody waits for ``caller``."""
+
     task: Task | None = None
     """What it is at the target, once it arrived there."""
 
     completion: Completion | None = None
     is_abandoned: bool = False
+
+    def tell(self, how: Completion | Exception) -> None:
+        """It is given back, or the transport is gone; who waits for it is told once."""
+        self.caller.set()
+        on_end, self.on_end = self.on_end, None
+        if on_end is not None:
+            on_end(how)
 
 
 @attrs.define(eq=False)
@@ -119,8 +130,7 @@ class SimulatedTransport:
         await trio.lowlevel.checkpoint_if_cancelled()
         if self._is_gone:
             raise self._gone()
-        phase = data_phase_of(command, self._max_transfer_bytes)
-        carriage = _Carriage(command, self.nexus, memoryview(phase.data), bytes(command.data_out))
+        carriage = self._carriage_of(command)
         self._queue.append(carriage)
         self._start_queued()
         try:
@@ -151,7 +161,7 @@ class SimulatedTransport:
         self._queue.clear()
         for carriage in waiting:
             carriage.is_abandoned = True
-            carriage.caller.set()
+            carriage.tell(self._gone())
         self._resets.end()
 
     def log_in_again(self, isid: str | None = None) -> Nexus:
@@ -160,6 +170,16 @@ class SimulatedTransport:
         self.nexus = self.nexus.logged_in_again(isid)
         self.model.attach(self.nexus)
         return self.nexus
+
+    @property
+    def _has_room(self) -> bool:
+        """Whether a command could be sent now; then nobody waits who came first."""
+        return not self._is_gone and len(self._under_way) < self._max_in_flight
+
+    def _carriage_of(self, command: Command, on_end: OnEnd | None = None) -> _Carriage:
+        phase = data_phase_of(command, self._max_transfer_bytes)
+        data, data_out = memoryview(phase.data), bytes(command.data_out)
+        return _Carriage(command, self.nexus, data, data_out, on_end=on_end)
 
     def _gone(self) -> TransportGone:
         hint = "open the device node again"
@@ -213,7 +233,7 @@ class SimulatedTransport:
         carriage.data.release()
         carriage.completion = completion
         carriage.given_back.set()
-        carriage.caller.set()
+        carriage.tell(completion)
         self._start_queued()
 
     async def _carry(self, carriage: _Carriage, fault: Fault | None) -> None:
@@ -310,6 +330,34 @@ class SimulatedTransport:
             underpath=self.name,
             hint="try it over another underpath",
         )
+
+
+@attrs.frozen(eq=False)
+class _Started:
+    """A command that was started, for who may abandon it."""
+
+    _carriage: _Carriage
+
+    def abandon(self) -> None:
+        """As if its `SimulatedTransport.execute` were cancelled."""
+        self._carriage.on_end = None
+        self._carriage.is_abandoned = True
+
+
+class StartingSimulatedTransport(SimulatedTransport):
+    """One that also starts commands: where nothing delays a command, its end is told before `start` returns."""
+
+    def start(self, command: Command, on_end: OnEnd) -> _Started | None:
+        """See `mpio_fuse.transport.contract.StartingTransport`."""
+        if not self._has_room:
+            return None
+        try:
+            carriage = self._carriage_of(command, on_end)
+        except UsageError:
+            return None
+        self._under_way.append(carriage)
+        self._start(carriage)
+        return _Started(carriage)
 
 
 async def _sleep(seconds: float) -> None:

@@ -23,7 +23,7 @@ from mpio_fuse.scsi.block import read, synchronize_cache, write
 from mpio_fuse.scsi.command import Command, Completion, HostStatus, Status, received
 from mpio_fuse.scsi.inquiry import inquiry
 from mpio_fuse.scsi.unit_ready import test_unit_ready
-from mpio_fuse.transport.contract import Transport
+from mpio_fuse.transport.contract import StartingTransport, Transport
 
 HANG_S = 30.0
 MIN_INQUIRY_BYTES = 36
@@ -536,6 +536,127 @@ class SlowConformance:
                     assert bench.transport.stranded == bench.transport.max_in_flight
         assert [type(end) for end in ends] == [TransportGone] * count
         await none_stranded(bench.transport)
+
+
+class StartedCommand:
+    """A command that was started, and all that was told of it."""
+
+    def __init__(self, transport: Transport, command: Command) -> None:
+        assert isinstance(transport, StartingTransport)
+        self.told: list[Completion | Exception] = []
+        self._is_told = trio.Event()
+        self.started = transport.start(command, self._tell)
+
+    def _tell(self, how: Completion | Exception) -> None:
+        self.told.append(how)
+        self._is_told.set()
+
+    async def end(self) -> Completion | Exception:
+        with trio.fail_after(HANG_S):
+            await self._is_told.wait()
+        await wait_all_tasks_blocked()
+        (how,) = self.told
+        return how
+
+    async def completion(self) -> Completion:
+        """How it ended, if it did with a completion."""
+        how = await self.end()
+        assert isinstance(how, Completion), how
+        return how
+
+
+class StartingConformance:
+    """What `start` has of its own.  All else it has in common with `execute`: see `tests.transport.by_starting`."""
+
+    async def test_what_is_started_is_told_once(self, bench: Bench) -> None:
+        await write_stamps(bench, 1)
+        buffer = bytearray(bench.block_size_bytes)
+        one = StartedCommand(bench.transport, read(FIRST_LBA, buffer, len(buffer)))
+        assert (await one.completion()).is_good
+        assert buffer == stamp(FIRST_LBA, len(buffer))
+        assert bench.transport.stranded == 0
+
+    async def test_what_is_not_good_is_told(self, bench: Bench) -> None:
+        buffer = bytearray(bench.block_size_bytes)
+        one = StartedCommand(bench.transport, read(bench.last_lba + 1, buffer, len(buffer)))
+        completion = await one.completion()
+        assert (completion.sense[2] & 0x0F, *completion.sense[12:14]) == (0x05, 0x21, 0x00)
+
+    async def test_as_many_as_fit_and_then_none(self, bench: SlowBench) -> None:
+        size, depth = bench.block_size_bytes, bench.transport.max_in_flight
+        await write_stamps(bench, depth + 1)
+        async with bench.slow():
+            ones = [
+                StartedCommand(bench.transport, read(FIRST_LBA + index, bytearray(size), size))
+                for index in range(depth)
+            ]
+            assert all(one.started is not None for one in ones)
+            more = write(FIRST_LBA + depth, bytes(size), size)
+            assert StartedCommand(bench.transport, more).started is None
+            for one in ones:
+                assert (await one.completion()).is_good
+        at = FIRST_LBA + depth
+        assert await read_block(bench, at) == stamp(at, size), "nothing was sent"
+
+    async def test_who_waits_for_a_slot_comes_first(self, bench: SlowBench) -> None:
+        size, depth = bench.block_size_bytes, bench.transport.max_in_flight
+        async with bench.slow(), trio.open_nursery() as nursery:
+            ends = started_reads(bench, nursery, depth + 1)
+            await wait_all_tasks_blocked()
+            late = StartedCommand(bench.transport, read(0, bytearray(size), size))
+            assert late.started is None
+        assert len(ends) == depth + 1
+
+    async def test_abandoned_it_is_stranded_and_nobody_is_told(self, bench: SlowBench) -> None:
+        size = bench.block_size_bytes
+        async with bench.slow():
+            one = StartedCommand(bench.transport, write(FIRST_LBA, stamp(7, size), size))
+            assert one.started is not None
+            one.started.abandon()
+            assert bench.transport.stranded == 1
+        await none_stranded(bench.transport)
+        await wait_all_tasks_blocked()
+        assert one.told == []
+        assert await read_block(bench, FIRST_LBA) == stamp(7, size), "it takes effect all the same"
+
+    async def test_abandoned_after_its_end_nothing_is_stranded(self, bench: Bench) -> None:
+        one = StartedCommand(bench.transport, test_unit_ready())
+        assert (await one.completion()).is_good
+        assert one.started is not None
+        one.started.abandon()
+        assert bench.transport.stranded == 0
+        assert (await bench.transport.execute(test_unit_ready())).is_good
+
+    async def test_what_cannot_be_sent_is_not_started(self, bench: Bench) -> None:
+        size = bench.block_size_bytes
+        cdb = write(FIRST_LBA, bytes(size), size).cdb
+        beyond = bytes(bench.transport.max_transfer_bytes + 1)
+        for command in (
+            Command("strided", cdb, data_out=memoryview(bytes(2 * size))[::2]),
+            Command("both ways", cdb, data_out=bytes(size), data_in=bytearray(size)),
+            Command("too long", cdb, data_out=beyond),
+            Command("short CDB", cdb[:5], data_out=bytes(size)),
+        ):
+            one = StartedCommand(bench.transport, command)
+            await wait_all_tasks_blocked()
+            assert (one.started, one.told) == (None, [])
+
+    async def test_closing_tells_what_is_in_flight(self, bench: SlowBench) -> None:
+        size = bench.block_size_bytes
+        async with bench.slow():
+            one, left = (
+                StartedCommand(bench.transport, read(lba, bytearray(size), size)) for lba in (0, 1)
+            )
+            assert left.started is not None
+            left.started.abandon()
+            await bench.transport.aclose()
+            assert isinstance(await one.end(), TransportGone)
+            assert bench.transport.stranded == 2
+            late = StartedCommand(bench.transport, test_unit_ready())
+            assert (late.started, late.told) == (None, [])
+        await none_stranded(bench.transport)
+        assert len(one.told) == 1
+        assert left.told == []
 
 
 class OfflineConformance:

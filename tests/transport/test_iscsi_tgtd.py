@@ -9,6 +9,7 @@ import trio
 from mpio_fuse.scsi.command import HostStatus
 from mpio_fuse.scsi.unit_ready import test_unit_ready
 from mpio_fuse.transport.iscsi import IscsiSettings, IscsiTransport, open_iscsi
+from tests.transport.by_starting import by_starting
 from tests.transport.conformance import (
     HANG_S,
     HeldResetConformance,
@@ -16,6 +17,7 @@ from tests.transport.conformance import (
     ResetConformance,
     SlowConformance,
     SlowResetConformance,
+    StartingConformance,
     TransportConformance,
     UnitAttentionConformance,
     none_stranded,
@@ -91,6 +93,17 @@ class IscsiBench:
         await other.aclose()
 
 
+@asynccontextmanager
+async def open_bench(tgtd: Tgtd) -> AsyncIterator[IscsiBench]:
+    """A bench that leaves nothing behind."""
+    async with open_relay(tgtd.port) as relay:
+        transport = await open_iscsi(f"iscsi://{relay.portal}/{TARGET}/1", SETTINGS)
+        await ready(transport)
+        yield IscsiBench(relay, transport)
+        await transport.aclose()
+        await none_stranded(transport)
+
+
 class TestIscsiOnTgtd(
     TransportConformance,
     SlowConformance,
@@ -99,12 +112,20 @@ class TestIscsiOnTgtd(
     SlowResetConformance,
     HeldResetConformance,
     UnitAttentionConformance,
+    StartingConformance,
 ):
     @pytest.fixture
     async def bench(self, tgtd: Tgtd) -> AsyncIterator[IscsiBench]:
-        async with open_relay(tgtd.port) as relay:
-            transport = await open_iscsi(f"iscsi://{relay.portal}/{TARGET}/1", SETTINGS)
-            await ready(transport)
-            yield IscsiBench(relay, transport)
-            await transport.aclose()
-            await none_stranded(transport)
+        async with open_bench(tgtd) as bench:
+            yield bench
+
+
+class TestByStarting(
+    TransportConformance, SlowConformance, OfflineConformance, UnitAttentionConformance
+):
+    """Every command is started."""
+
+    @pytest.fixture
+    async def bench(self, tgtd: Tgtd) -> AsyncIterator[IscsiBench]:
+        async with open_bench(tgtd) as bench:
+            yield await by_starting(bench)

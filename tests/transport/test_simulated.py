@@ -17,7 +17,8 @@ from mpio_fuse.scsi.unit_ready import test_unit_ready
 from mpio_fuse.target.logical_unit import LogicalUnitModel
 from mpio_fuse.target.nexus import Nexus
 from mpio_fuse.target.quirks import LIO, SCSI_DEBUG, SPC, TGT, Quirks
-from mpio_fuse.transport.simulated import SimulatedTransport
+from mpio_fuse.transport.simulated import SimulatedTransport, StartingSimulatedTransport
+from tests.transport.by_starting import by_starting
 from tests.transport.conformance import (
     HeldResetConformance,
     MediumErrorConformance,
@@ -25,6 +26,7 @@ from tests.transport.conformance import (
     ResetConformance,
     SlowConformance,
     SlowResetConformance,
+    StartingConformance,
     TransportConformance,
     UnitAttentionConformance,
     VanishConformance,
@@ -56,9 +58,9 @@ class SimulatedBench:
 
     bad_lba = BAD_LBA
 
-    def __init__(self) -> None:
+    def __init__(self, kind: type[SimulatedTransport] = SimulatedTransport) -> None:
         self.model = CountingModel()
-        self.transport = SimulatedTransport(self.model, HOST_A)
+        self.transport = kind(self.model, HOST_A)
         self.block_size_bytes = BLOCK
         self.last_lba = self.model.medium.blocks - 1
 
@@ -123,6 +125,28 @@ class TestSimulated(
     UnitAttentionConformance,
 ):
     """The suite's benches are one here."""
+
+
+class TestStarting(StartingConformance):
+    @pytest.fixture
+    async def bench(self) -> SimulatedBench:
+        await trio.lowlevel.checkpoint()
+        return SimulatedBench(StartingSimulatedTransport)
+
+
+class TestByStarting(
+    TransportConformance,
+    SlowConformance,
+    OfflineConformance,
+    VanishConformance,
+    MediumErrorConformance,
+    UnitAttentionConformance,
+):
+    """Every command is started."""
+
+    @pytest.fixture
+    async def bench(self) -> SimulatedBench:
+        return await by_starting(SimulatedBench(StartingSimulatedTransport))
 
 
 class TwoHosts:
