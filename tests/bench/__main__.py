@@ -12,12 +12,13 @@ from tests.bench.ground import Ground
 from tests.bench.guest import GUEST, REPORT
 from tests.bench.jobs import jobs_named
 from tests.bench.lab import measure_in_lab
-from tests.bench.measure import Plan, measure, stopwatch
+from tests.bench.measure import Plan, measure
 from tests.bench.native import NATIVE
 from tests.bench.page import Conditions, Page
 from tests.bench.plot import draw
 from tests.bench.report import markdown
 from tests.bench.results import Results
+from tests.lab.errors import LabError
 
 FABRICS = ("loop", "iscsi")
 
@@ -46,19 +47,22 @@ def _say(text: str) -> None:
 def main() -> None:
     parser = _parser()
     options = parser.parse_args()
-    plan = _plan(options)
     page = options.page and Page(options.page, "lab" if options.lab else "native")
+    try:
+        plan, letters = _plan(options), _letters(options)
+        if page:
+            page.check()
+    except (ValueError, OSError) as error:
+        parser.error(str(error))
     where = f"in a lab's guest with one CPU, over {options.lab}" if options.lab else "natively"
     conditions = Conditions(where, plan)
     try:
-        letters = _letters(options)
-        if page:
-            page.check()
-    except ValueError as error:
-        parser.error(str(error))
-    with stopwatch(_say), conditions.watched():
-        results = _measure(options.lab, plan, letters)
-    _say(str(conditions))
+        with conditions.watched():
+            results = _measure(options.lab, plan, letters)
+    except LabError as error:
+        sys.exit(f"scripts/bench: {error}")
+    if REPORT not in os.environ:  # a guest says nothing of the machine
+        _say(str(conditions))
     if options.plot:
         options.plot.write_text(draw(results), encoding="utf-8")
     if page:

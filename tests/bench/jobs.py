@@ -69,8 +69,11 @@ class Load:
 
 
 def jobs_named(words: str) -> list[Job]:
-    """The jobs that have one of these, separated by commas, in their names."""
-    return [job for job in JOBS if any(word in job.name for word in words.split(","))]
+    """The jobs that have one of these, separated by commas, in their names; ValueError: there is none."""
+    found = [job for job in JOBS if any(word in job.name for word in words.split(","))]
+    if not found:
+        raise ValueError(f"no job {words}; there are {', '.join(job.name for job in JOBS)}")
+    return found
 
 
 def run_fio(job: Job, file: Path, runtime_s: float) -> Load:

@@ -1,8 +1,6 @@
 """Rounds of jobs: in each round every job runs on every subject, one right after the other."""
 
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 
 import attrs
 
@@ -56,11 +54,3 @@ def _line(number: int, plan: Plan, job: Job, letter: str, subject: Subject, samp
         f"[{number + 1}/{plan.rounds}] {job.name:14} {letter} {subject.name:24} {speed}"
         f" p50 {sample.p50_us:6.0f} us  p99 {sample.p99_us:6.0f} us  CPU {sample.cpu_us:6.1f} us"
     )
-
-
-@contextmanager
-def stopwatch(say: Say) -> Iterator[None]:
-    """Say how long it all took."""
-    begin_s = time.monotonic()
-    yield
-    say(f"took {time.monotonic() - begin_s:.0f} s")

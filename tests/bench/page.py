@@ -3,6 +3,7 @@
 import os
 import platform
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,19 +21,20 @@ class Conditions:
     plan: Plan
     load_before: float = 0
     load_after: float = 0
+    took_s: float = 0
 
     @contextmanager
     def watched(self) -> Iterator[None]:
-        """Note the load average on entering and leaving."""
-        self.load_before = os.getloadavg()[0]
+        """Note the load average on entering and leaving, and the time between."""
+        began_s, self.load_before = time.monotonic(), os.getloadavg()[0]
         yield
-        self.load_after = os.getloadavg()[0]
+        self.took_s, self.load_after = time.monotonic() - began_s, os.getloadavg()[0]
 
     def __str__(self) -> str:
         rounds = f"{self.plan.rounds} round{'s' * (self.plan.rounds > 1)}"
         return (
-            f"{rounds} of {self.plan.runtime_s:g} s {self.place}, on a machine with {os.cpu_count()} CPUs"
-            f" ({platform.system()} {platform.release().partition('-')[0]}); load average"
+            f"{rounds} of {self.plan.runtime_s:g} s {self.place}, {self.took_s:.0f} s in all, on a machine with"
+            f" {os.cpu_count()} CPUs ({platform.system()} {platform.release().partition('-')[0]}); load average"
             f" {self.load_before:.1f} at the start, {self.load_after:.1f} at the end."
         )
 

@@ -45,3 +45,8 @@ def test_jobs_by_parts_of_their_names() -> None:
 def test_a_name_means_itself_alone() -> None:
     """A guest is told of the jobs by their whole names."""
     assert [jobs_named(job.name) for job in JOBS] == [[job] for job in JOBS]
+
+
+def test_no_job_of_a_name() -> None:
+    with pytest.raises(ValueError, match="no job 2M; there are 4k read QD1, "):
+        jobs_named("2M")

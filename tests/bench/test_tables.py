@@ -100,6 +100,6 @@ def test_the_manual_has_a_place_for_the_labs_tables() -> None:
 
 def test_the_conditions_are_one_line() -> None:
     plan = Plan(JOBS, 5, 2.0)
-    told = str(Conditions("in a guest", plan, 0.25, 3.5))
-    assert told.startswith("5 rounds of 2 s in a guest, on a machine with ")
+    told = str(Conditions("in a guest", plan, 0.25, 3.5, took_s=507.6))
+    assert told.startswith("5 rounds of 2 s in a guest, 508 s in all, on a machine with ")
     assert told.endswith("load average 0.2 at the start, 3.5 at the end.")
