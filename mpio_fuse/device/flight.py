@@ -17,7 +17,8 @@ forbids it is known to this process and not yet noted.
 `Transport.execute` inside `trio.move_on_after` bounds a command, and costs more than the rest of the data path: a
 cancel scope is made, entered, put among the deadlines and taken out again.  A transport that can `start` a command
 calls back instead, and one watch ends what is overdue: all flights of a device have the same time, so the oldest
-is always the next.  A command that was given up is abandoned: the transport keeps its buffers and its slot
+is always the next.  Where nobody else has anything to do, who waits stays and polls (`mpio_fuse.transport.busy_poll`).
+A command that was given up is abandoned: the transport keeps its buffers and its slot
 (`mpio_fuse.transport.contract`).
 """
 
@@ -33,6 +34,7 @@ from mpio_fuse.device.underpath import Suspicion, Underpath
 from mpio_fuse.errors import TransportError, TransportGone
 from mpio_fuse.scsi.command import Command, Completion, HostStatus
 from mpio_fuse.scsi.verdict import Verdict, describe, judge
+from mpio_fuse.transport.busy_poll import BUSY_POLL
 
 if TYPE_CHECKING:
     from mpio_fuse.transport.contract import Started
@@ -146,8 +148,10 @@ class Flight:
             await self._execute()
         elif not self._has_landed:
             self._flights.watch(self)
-            self._task = trio.lowlevel.current_task()
-            await trio.lowlevel.wait_task_rescheduled(self._leave)
+            BUSY_POLL.stay(self._is_over)
+            if not self._has_landed:
+                self._task = trio.lowlevel.current_task()
+                await trio.lowlevel.wait_task_rescheduled(self._leave)
         if self._error is not None:
             raise self._error
 
@@ -162,6 +166,9 @@ class Flight:
             self._give_up()
             raise
         self.land(how)
+
+    def _is_over(self) -> bool:
+        return self._has_landed
 
     def time_out(self) -> None:
         """It took too long."""
@@ -200,6 +207,7 @@ class Flight:
         self._has_landed = True
         self._flights.landed(self)
         if self._task is not None:
+            BUSY_POLL.disturb()
             trio.lowlevel.reschedule(self._task)
             self._task = None
 

@@ -8,8 +8,8 @@ import pytest
 import trio
 import trio.testing
 
-from mpio_fuse.fs.request_loop import MAX_IN_A_ROW, MAX_WINDOW_S, RequestLoop, Window
-from mpio_fuse.transport.busy_poll import BusyPoll
+from mpio_fuse.fs.request_loop import MAX_IN_A_ROW, RequestLoop
+from mpio_fuse.transport.busy_poll import MAX_WINDOW_S, BusyPoll
 
 HANG_S = 20.0
 
@@ -155,36 +155,17 @@ async def test_a_worker_cancelled_while_it_waits_gives_the_turn_on(kernel: Kerne
     assert kernel.taken == ["second"]
 
 
-def test_nobody_polls_until_a_sleep_was_short() -> None:
-    window = Window()
-    assert window.open() == 0
-    window.slept(MAX_WINDOW_S * 2)
-    assert window.open() == 0
-    window.slept(MAX_WINDOW_S / 2)
-    assert window.open() == MAX_WINDOW_S
-
-
-def test_polling_in_vain_is_left_out_for_longer_and_longer() -> None:
-    window = Window()
-    window.slept(MAX_WINDOW_S / 2)
-    window.was_in_vain()
-    assert [window.open() > 0 for _ in range(2)] == [False, True]
-    window.was_in_vain()
-    assert [window.open() > 0 for _ in range(3)] == [False, False, True]
-    window.was_worth_it()
-    window.was_in_vain()
-    assert [window.open() > 0 for _ in range(2)] == [False, True]
-
-
 async def test_when_nobody_polls_any_more_all_who_wait_for_a_descriptor_are_told(
     kernel: Kernel,
 ) -> None:
     """A transport's reader is parked while requests come, and has to read by itself when they do not."""
     kernel.poll.is_hot = True
+    kernel.poll.window.slept(MAX_WINDOW_S / 2)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(kernel.worker, "a")
         await trio.testing.wait_all_tasks_blocked(0.01)
         assert not kernel.poll.is_hot
+        assert not kernel.poll.is_calm  # or who stays would take this for a loop that polls
         kernel.poll.is_hot = True
         nursery.cancel_scope.cancel()
     assert not kernel.poll.is_hot
@@ -201,13 +182,13 @@ async def test_whoever_an_answer_woke_runs_before_anybody_polls(kernel: Kernel) 
         answered.set()
 
     kernel.poll.add(reading, take_answer)
-    spin, spun = kernel.loop._spin, list[None]()  # noqa: SLF001 - what must not come too early
+    spin, spun = kernel.poll.spin, list[None]()
 
     def note_and_spin() -> bool:
         spun.append(None)
         return spin()
 
-    kernel.loop._spin = note_and_spin  # type: ignore[method-assign] # noqa: SLF001
+    kernel.poll.spin = note_and_spin  # type: ignore[method-assign]
 
     async def caller() -> None:
         nonlocal answered

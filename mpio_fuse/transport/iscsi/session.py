@@ -225,6 +225,7 @@ class Session:
 
     def _pump_soon(self) -> None:
         if self._idle_writer is not None:
+            BUSY_POLL.disturb()
             trio.lowlevel.reschedule(self._idle_writer)
             self._idle_writer = None
 
@@ -320,6 +321,7 @@ class Session:
 
 def _wake(task: trio.lowlevel.Task, how: Completion | Exception) -> None:
     end = outcome.Error(how) if isinstance(how, Exception) else outcome.Value(how)
+    BUSY_POLL.disturb()
     trio.lowlevel.reschedule(task, end)
 
 
