@@ -28,7 +28,7 @@ from tests.reliability.systems import UDEVD, DmMultipath
 REPORT = "LAB_FABRIC"
 """The environment variable that is there in a lab's guest, and only there."""
 
-_PROGRAMS = ("fio", "qemu-storage-daemon", "dmsetup", "multipathd", "udevadm", UDEVD)
+_PROGRAMS = ("fio", "dmsetup", "multipathd", "udevadm", UDEVD)
 
 
 @attrs.define
