@@ -56,7 +56,10 @@ def openx(
 
 def _options(ext: str | OpenOption) -> OpenOption:
     """What ``ext`` says, seen to be possible."""
-    options = parse_options(ext) if isinstance(ext, str) else OpenOption(ext)
+    try:
+        options = parse_options(ext) if isinstance(ext, str) else OpenOption(ext)
+    except (ValueError, TypeError):
+        raise UsageError(f"{ext!r} is no open option", hint="name it, as 'retain'") from None
     check_options(options)
     return options
 

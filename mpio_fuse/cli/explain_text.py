@@ -1,6 +1,7 @@
 """What ``mpio-fuse explain`` prints for people: a numbered story, made of the document that programs get."""
 
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -27,30 +28,34 @@ def _lines(document: Document) -> Iterator[str]:
     if document["figure"]:
         yield f"{document['figure']}:"
     for number, step in enumerate(document["steps"], 1):
-        yield from _step(number, step)
+        # A single path is not in the patent, so its steps are no boxes of a figure.
+        yield from _step(number, step, "" if document["is_single_path"] else f"box {step['box']}: ")
     yield f"=> {_answer(document)}"
-    for one in document["removed"]:
-        yield f"   removes {_removed(one)}"
+    alike = [_removed(one) for one in document["removed"]]
+    for text, count in Counter(alike).items():
+        yield f"   removes {text}" + (f" ({count} of them)" if count > 1 else "")
     for note in document["notes"]:
         yield f"   {note}"
 
 
 def _now(document: Document) -> str:
-    held = document["reservation"]
-    if held is None:
-        if document["is_single_path"]:
-            return "a SCSI-2 reservation, if any, cannot be read"
-        return "no underpath answers"
-    opens = document["opens"]
+    held, opens = document["reservation"], document["opens"]
     here = f"; open here: {', '.join(opens)}" if opens else ""
+    if document["is_single_path"]:
+        ours = "reserved by this host"
+        return (
+            ours if document["is_ours"] else "a SCSI-2 reservation, if any, cannot be read"
+        ) + here
+    if held is None:
+        return "no underpath answers"
     if not held["is_held"]:
         return f"nobody holds it{here}"
     whose = "ours" if document["is_ours"] else "not ours"
     return f"{whose}, {reservation_text(held)}{here}"
 
 
-def _step(number: int, step: Document) -> Iterator[str]:
-    yield f"{number:>3}. box {step['box']}: {step['title']}: {step['outcome']}"
+def _step(number: int, step: Document, box: str) -> Iterator[str]:
+    yield f"{number:>3}. {box}{step['title']}: {step['outcome']}"
     for one in step["commands"]:
         note = f"  ({one['note']})" if one["note"] else ""
         yield f"       {one['underpath']}  {one['words']}{note}"

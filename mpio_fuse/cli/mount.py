@@ -57,12 +57,27 @@ def mount(
     if config_file is not None:
         arguments += ["--config", str(config_file.absolute())]
     arguments += options.arguments
-    background.start(arguments, _log_file(place, settings), _warn)
+    log_file = _log_file(place, settings)
+    try:
+        background.start(arguments, log_file, _warn)
+    except KeyboardInterrupt:
+        if settings.log.file is None:
+            _drop_if_empty(log_file)
+        # On a line of its own: a terminal has shown ^C.
+        click.echo("\n" + printable(f"{PROGRAM}: interrupted: {place} is not mounted"), err=True)
+        raise click.Abort from None
 
 
 def _log_file(place: Path, settings: config.Config) -> Path:
     """Where a daemon in the background logs to."""
     return (settings.log.file or control.endpoint(place).log).absolute()
+
+
+def _drop_if_empty(log_file: Path) -> None:
+    """A daemon that was ended before it had begun has left nothing to read."""
+    with contextlib.suppress(OSError):
+        if log_file.stat().st_size == 0:
+            log_file.unlink()
 
 
 def _key(text: str | None, settings: config.Config) -> ReservationKey:

@@ -76,6 +76,10 @@ def _spawn(command: Sequence[str], writing: int, log_file: Path) -> "subprocess.
             pass_fds=[writing],
             start_new_session=True,
         )
+    except OSError as error:
+        what = f"the daemon cannot be started: {command[0]}: {error.strerror}"
+        hint = "see that this user may run that program, and enter the directories above it"
+        raise MpioError(what, hint=hint) from None
     finally:
         os.close(log)
 

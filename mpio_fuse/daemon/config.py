@@ -146,6 +146,8 @@ def load(file: Path | None) -> Config:
         if file is None:
             return Config()
         raise UsageError(f"{path}: no such configuration file") from None
+    except IsADirectoryError:
+        raise UsageError(f"{path}: a directory, not a configuration file") from None
     except OSError as error:
         raise MpioError(f"{path}: cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

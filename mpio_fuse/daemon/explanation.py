@@ -14,13 +14,14 @@ Document = dict[str, Any]
 def explanation_document(told: Explanation, situation: Situation) -> Document:
     """``errno`` and ``error`` are None when the open succeeds."""
     held = situation.reservation
+    is_single_path = not situation.has_persistent_reserve
     return {
         "lun": situation.lun,
         "options": spell_options(told.options),
         "key": str(situation.key),
         "reservation": reservation_document(held) if held else None,
-        "is_ours": situation.is_ours,
-        "is_single_path": not situation.has_persistent_reserve,
+        "is_ours": situation.is_ours or (is_single_path and situation.holder_name is not None),
+        "is_single_path": is_single_path,
         "opens": [spell_options(one) for one in situation.standing],
         "figure": told.figure or None,
         "steps": [_step(one) for one in told.steps],

@@ -26,7 +26,7 @@ from mpio_fuse.scsi.pr_in import Reservation
 from mpio_fuse.scsi.pr_types import PrType, Scope
 from mpio_fuse.scsi.reservation_key import ZERO_KEY, ReservationKey
 from mpio_fuse.scsi.transport_id import TransportId
-from mpio_fuse.scsi.verdict import describe, is_answer_lost
+from mpio_fuse.scsi.verdict import Verdict, describe, is_answer_lost, judge
 
 REGISTERING = frozenset((PrOut.REGISTER, PrOut.REGISTER_AND_IGNORE_EXISTING_KEY))
 PREEMPTING = frozenset((PrOut.PREEMPT, PrOut.PREEMPT_AND_ABORT))
@@ -159,12 +159,15 @@ class Persist:
             hint = "only the nexus that holds can release: name its node too, or preempt the key"
         elif is_answer_lost(completion):
             what = f"{name}: no answer ({describe(completion)}), so it may have worked or not"
-            hint = f"now it is {holder_text(state)}"
+            hint = f"now the LUN is {holder_text(state)}"
         elif completion.status == Status.RESERVATION_CONFLICT:
             reason, hint = conflict_reason(request, state)
             what = f"{name}: RESERVATION CONFLICT, {reason}"
+        elif judge(completion) in {Verdict.NOT_SUPPORTED, Verdict.INVALID}:
+            what = f"{name}: the target does not take it ({describe(completion)}); the LUN is {holder_text(state)}"
+            hint = "'mpio-fuse persist report-capabilities' tells what it can"
         else:
-            what, hint = f"{name}: {describe(completion)}", f"it is {holder_text(state)}"
+            what, hint = f"{name}: {describe(completion)}", f"the LUN is {holder_text(state)}"
         return MpioError(what, lun=self.lun, underpath=underpath.name, hint=hint)
 
 
@@ -177,18 +180,21 @@ def conflict_reason(request: Request, state: ReserveState) -> tuple[str, str]:
     if request.action is PrOut.REGISTER:
         hint = "give that key with --key, or use register-ignore"
         what = "registered already" if request.key.is_zero else f"not registered by {request.key}"
-        return f"this nexus is {what}; it is {holder_text(state)}", hint
+        return f"this nexus is {what}; the LUN is {holder_text(state)}", hint
     if request.key not in state.keys:
-        return f"key {request.key} is not registered; it is {holder_text(state)}", _REGISTER_FIRST
+        return (
+            f"key {request.key} is not registered; the LUN is {holder_text(state)}",
+            _REGISTER_FIRST,
+        )
     if request.action in PREEMPTING and request.new_key not in {*state.keys, ZERO_KEY}:
         hint = "'mpio-fuse persist read-keys' shows which are"
-        return f"no registration has key {request.new_key}; it is {holder_text(state)}", hint
+        return f"no registration has key {request.new_key}; the LUN is {holder_text(state)}", hint
     if held.is_held and held.holder != request.key:
         return holder_text(state), "preempt that key if its host is dead"
     if held.is_held and request.type not in {None, held.type}:
         return holder_text(state), "give that type, or release it first"
     return (
-        f"this nexus is not registered with key {request.key}; it is {holder_text(state)}",
+        f"this nexus is not registered with key {request.key}; the LUN is {holder_text(state)}",
         _REGISTER_FIRST,
     )
 

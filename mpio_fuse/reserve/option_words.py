@@ -37,7 +37,7 @@ def parse_options(text: str) -> OpenOption:
     for word in text.split("+"):
         option = WORDS.get(word)
         if option is None:
-            hint = f"the options are {', '.join(WORDS)}, joined by '+'"
+            hint = f"the options are {', '.join(WORDS)}, joined by '+', or {DEFAULT_WORD} alone"
             raise UnknownOption(f"{text!r}: there is no open option {word!r}", hint=hint)
         if option in options:
             raise UnknownOption(f"{text!r}: {word!r} is there twice", hint="drop one of them")

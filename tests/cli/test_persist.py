@@ -165,7 +165,7 @@ def test_a_key_that_is_not_registered_is_told_so(terminal: Terminal) -> None:
     _register_both(terminal)
     line = terminal.error("reserve", "--key", "c", "a1")
     assert (
-        "RESERVATION CONFLICT, key 0x000000000000000c is not registered; it is held by nobody"
+        "RESERVATION CONFLICT, key 0x000000000000000c is not registered; the LUN is held by nobody"
         in line
     )
     assert line.endswith("register it first, or give the key that is registered with --key")
@@ -174,7 +174,7 @@ def test_a_key_that_is_not_registered_is_told_so(terminal: Terminal) -> None:
 def test_lios_answer_to_strangers_says_who_holds_too(terminal: Terminal) -> None:
     line = terminal.error("reserve", "--key", "c", "a1")
     assert "CHECK CONDITION: NOT READY" in line
-    assert line.endswith("it is held by nobody")
+    assert line.endswith("the LUN is held by nobody")
 
 
 def test_release_is_tried_over_each_node_until_the_reservation_is_gone(terminal: Terminal) -> None:
@@ -254,7 +254,7 @@ def test_a_lost_answer_is_unknown_and_tried_nowhere_else(terminal: Terminal) -> 
     link.lose_answers(1, lambda one: one.cdb[0] == OpCode.PERSISTENT_RESERVE_OUT, after_s=0)
     line = terminal.error("reserve", "--key", "a", "a1", "a2")
     assert "a1: PERSISTENT RESERVE OUT, RESERVE: no answer" in line
-    assert f"it may have worked or not; now it is held by key {A}" in line
+    assert f"it may have worked or not; now the LUN is held by key {A}" in line
     assert terminal.holder == "a1"
 
 

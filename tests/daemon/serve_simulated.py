@@ -1,7 +1,8 @@
 """``mpio-fuse mount`` over a simulated array: ``python -m tests.daemon.serve_simulated mount MOUNTPOINT ...``.
 
 One LUN with two underpaths, ``a1`` and ``a2``.  DEVICEs named say what the daemon finds: ``ours`` a reservation from
-before, ``theirs`` another host's, ``debug`` an array that has none (scsi_debug).
+before, ``theirs`` another host's, ``debug`` an array
+that has none (scsi_debug), ``tgt`` one that does not tell whose registrations there are.
 """
 
 import sys
@@ -21,7 +22,7 @@ from mpio_fuse.errors import MpioError
 from mpio_fuse.reserve.fig07_decision import OpenOption
 from mpio_fuse.scsi.reservation_key import ReservationKey
 from mpio_fuse.target.logical_unit import LogicalUnitModel
-from mpio_fuse.target.quirks import SCSI_DEBUG
+from mpio_fuse.target.quirks import LIO, SCSI_DEBUG, TGT
 from tests.device.world import KEYS, World
 
 
@@ -48,7 +49,8 @@ class SimulatedAssembly:
 async def _assemble(
     nodes: Sequence[str], config: Config, key: ReservationKey, wrap: Wrap | None = None
 ) -> SimulatedAssembly:
-    world = World(LogicalUnitModel(SCSI_DEBUG) if "debug" in nodes else None)
+    quirks = SCSI_DEBUG if "debug" in nodes else TGT if "tgt" in nodes else LIO
+    world = World(LogicalUnitModel(quirks))
     host = await world.host("a")
     if "ours" in nodes:
         await (await host.device.open(OpenOption.RETAIN_RESERVATION)).aclose()

@@ -299,6 +299,32 @@ def test_a_daemon_that_dies_while_starting_is_an_error(terminal: Terminal) -> No
     _drop_logs()
 
 
+def test_an_interrupted_mount_leaves_nothing(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(background, "_await_ready", interrupted)
+    assert terminal.run("mount", terminal.root) == 130
+    assert terminal.said() == ("", f"\nmpio-fuse: interrupted: {terminal.root} is not mounted\n")
+    assert os.listdir(os.environ["MPIO_FUSE_RUN_DIR"]) == []  # noqa: PTH208 - it is a text here
+
+
+def test_a_program_that_may_not_be_run_is_one_line(
+    terminal: Terminal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "python"
+    program.touch(mode=0o600)
+    monkeypatch.setattr(background.start, "__defaults__", ((str(program),),))
+    assert terminal.run("mount", terminal.root) == 1
+    assert terminal.said()[1] == (
+        f"mpio-fuse: the daemon cannot be started: {program}: Permission denied; "
+        "see that this user may run that program, and enter the directories above it\n"
+    )
+    _drop_logs()
+
+
 def _drop_logs() -> None:
     """What is kept of a daemon that crashed is of no more use here."""
     for file in Path(os.environ["MPIO_FUSE_RUN_DIR"]).glob("*.log"):

@@ -183,6 +183,8 @@ def test_the_default_file_may_be_missing_but_not_one_that_is_named(
     assert load(None) == Config()
     with pytest.raises(UsageError, match=r"nothing\.toml: no such configuration file"):
         load(missing)
+    with pytest.raises(UsageError, match="a directory, not a configuration file"):
+        load(tmp_path)
 
 
 def test_files_belong_to_root_and_disk(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -334,8 +336,8 @@ def test_a_lun_has_the_rules_for_all_but_for_its_own(tmp_path: Path) -> None:
 
 
 def test_a_file_that_cannot_be_read_is_no_usage_error(tmp_path: Path) -> None:
-    with pytest.raises(MpioError, match="cannot be read: Is a directory"):
-        load(tmp_path)
+    with pytest.raises(MpioError, match="cannot be read: File name too long"):
+        load(tmp_path / ("x" * 300))
 
 
 @pytest.mark.parametrize(

@@ -210,6 +210,27 @@ def test_explain_of_nodes_of_a_served_lun_names_the_lun(
     assert f"'mpio-fuse explain forced {terminal.root}/disk' asks it" in said
 
 
+def test_explain_of_a_single_path_is_of_no_figure(terminal: Terminal) -> None:
+    terminal.run("mount", terminal.root, "debug")
+    text = terminal.run("explain", "default", "disk")
+    assert "now: a SCSI-2 reservation, if any, cannot be read\n" in text
+    assert "  1. reserve" in text
+    assert "box" not in text
+    with terminal.opened():
+        text = terminal.run("explain", "default", "disk")
+        assert "now: reserved by this host; open here: default\n" in text
+
+
+def test_registrations_that_look_alike_are_told_once(terminal: Terminal) -> None:
+    terminal.run("mount", terminal.root, "theirs", "tgt")
+    (line,) = [
+        line for line in terminal.run("explain", "forced", "disk").splitlines() if "removes" in line
+    ]
+    key = KEYS["b"]
+    what = f"the registration of key {key}, which holds the reservation (2 of them)"
+    assert line == f"   removes {what}"
+
+
 def test_an_underpath_is_failed_and_reinstated(terminal: Terminal) -> None:
     terminal.run("mount", terminal.root)
     terminal.run("underpath", "fail", "disk", "a1")
@@ -265,11 +286,11 @@ def test_unmount_says_what_it_leaves_reserved(terminal: Terminal, *, is_open: bo
             pass
     terminal.capture.readouterr()
     assert main.run(["unmount", "--force", str(terminal.root)]) == 0
-    assert terminal.capture.readouterr() == (
-        "",
+    line = (
         f"{terminal.root}: disk: its reservation is retained, by key {KEYS['a']}; to give it back, "
-        f"mount it again with that key and 'mpio-fuse release {terminal.root}/disk'\n",
+        f"mount it again with that key and 'mpio-fuse release {terminal.root}/disk'\n"
     )
+    assert terminal.capture.readouterr() == ("", line)
     if is_open:
         with suppress(OSError):
             os.close(fd)

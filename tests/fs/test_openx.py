@@ -87,6 +87,7 @@ def test_relative_names_and_symbolic_links_are_followed(
         ),
         ("mnt/lun", "no-reserve+single", errno.EINVAL, "NO_RESERVE goes with no other option"),
         ("mnt/.ext/single/lun", "no-reserve", errno.EINVAL, "NO_RESERVE goes with no other option"),
+        ("mnt/lun", None, errno.EINVAL, "None is no open option; name it, as 'retain'"),
         ("mnt/nothing", "retain", errno.ENOENT, "No such file or directory"),
         ("mnt", "retain", errno.ENOTTY, "not the file of a LUN"),
         ("mnt/.ext/retain", "retain", errno.ENOTTY, "not the file of a LUN"),
@@ -95,11 +96,11 @@ def test_relative_names_and_symbolic_links_are_followed(
     ],
 )
 def test_an_error_says_what_and_where(
-    mounted: Mounted, tmp_path: Path, place: str, ext: str, code: int, words: str
+    mounted: Mounted, tmp_path: Path, place: str, ext: object, code: int, words: str
 ) -> None:
     (tmp_path / "image").touch()
     with pytest.raises(OSError, match=r"\[Errno") as refused:
-        openx(tmp_path / place, os.O_RDONLY, ext)
+        openx(tmp_path / place, os.O_RDONLY, ext)  # type: ignore[arg-type] # as a program may
     assert refused.value.errno == code
     assert words in str(refused.value)
     assert refused.value.filename == str(tmp_path / place)

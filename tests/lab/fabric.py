@@ -53,7 +53,7 @@ class Fabric:
     kind: FabricKind = field(default=FabricKind.ISCSI, converter=FabricKind)
     hosts: int = field(default=2, validator=[validators.ge(1), validators.le(MAX_HOSTS)])
     underpaths: int = field(default=2, validator=[validators.ge(1), validators.le(200)])
-    luns: tuple[LunSpec, ...] = (LunSpec(1),)
+    luns: tuple[LunSpec, ...] = field(default=(LunSpec(1),), validator=validators.min_len(1))
 
     @classmethod
     def of(

@@ -51,7 +51,14 @@ def test_a_guest_that_dies_is_status_125(environment: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["run"], ["run", "--hosts", "0", "true"], ["run", "--size", "x", "true"]]
+    "arguments",
+    [
+        [],
+        ["run"],
+        ["run", "--hosts", "0", "true"],
+        ["run", "--luns", "0", "true"],
+        ["run", "--size", "x", "true"],
+    ],
 )
 def test_bad_arguments_are_status_2(environment: dict[str, str], arguments: list[str]) -> None:
     run = _run(environment, *arguments)

@@ -97,7 +97,9 @@ def test_on_tgt(lab: Lab) -> None:
     line = _refusal(lab, "read-full-status", node)
     assert "the target does not have PERSISTENT RESERVE IN, READ FULL STATUS" in line
     line = _refusal(lab, "preempt-abort", "--key", "b", "--victim", "a", node)
-    assert f"ILLEGAL REQUEST 24/00 invalid field in CDB; it is held by key {A}" in line
+    assert f"ILLEGAL REQUEST 24/00 invalid field in CDB); the LUN is held by key {A}" in line
+    assert "PREEMPT AND ABORT: the target does not take it (" in line
+    assert line.endswith("; 'mpio-fuse persist report-capabilities' tells what it can")
     made = _persist(lab, "preempt", "--key", "b", "--victim", "a", node)
     assert made["reservation"]["holder"] == B
 
