@@ -1,6 +1,7 @@
 """One open of a device: what a file system holds while a file is open."""
 
-from typing import Protocol
+from collections.abc import Coroutine
+from typing import Any, Protocol
 
 from mpio_fuse.device.data_path import Buffer, DataPath
 from mpio_fuse.device.geometry import Geometry
@@ -38,17 +39,19 @@ class Handle:
         """Whether nobody else can write while this handle is good, so that its data may be cached."""
         return OpenOption.NO_RESERVE not in self.options
 
-    async def read(self, offset_bytes: int, length_bytes: int) -> Buffer:
+    # These two hand on what is to be awaited: a coroutine more takes as long as all else they do.
+
+    def read(self, offset_bytes: int, length_bytes: int) -> Coroutine[Any, Any, Buffer]:
         """The bytes at that offset; fewer at the end of the device, none beyond it."""
         device = self._device
-        return await device.data.read(self.grant, device.geometry, offset_bytes, length_bytes)
+        return device.data.read(self.grant, device.geometry, offset_bytes, length_bytes)
 
-    async def write(self, offset_bytes: int, data: Buffer, *, durable: bool = False) -> int:
+    def write(
+        self, offset_bytes: int, data: Buffer, *, durable: bool = False
+    ) -> Coroutine[Any, Any, int]:
         """Write at that offset, to the medium itself when ``durable``; how many bytes."""
         device = self._device
-        return await device.data.write(
-            self.grant, device.geometry, offset_bytes, data, durable=durable
-        )
+        return device.data.write(self.grant, device.geometry, offset_bytes, data, durable=durable)
 
     async def flush(self) -> None:
         """What was written is on the medium (SYNCHRONIZE CACHE)."""

@@ -15,6 +15,8 @@ MAXIMUM_LBA_10 = 0xFFFF_FFFF
 MAXIMUM_BLOCKS_10 = 0xFFFF
 FUA = 0x08
 
+_READ = {10: "READ(10)", 16: "READ(16)"}
+_WRITE = {10: "WRITE(10)", 16: "WRITE(16)"}
 _TEN = struct.Struct(">BBIxHx").pack
 _SIXTEEN = struct.Struct(">BBQIxx").pack
 
@@ -34,7 +36,7 @@ def read(
     """
     blocks = _blocks(len(into), block_size_bytes)
     cdb = _transfer_cdb(OpCode.READ_10, OpCode.READ_16, lba, blocks, fua=fua)
-    return Command(_name("READ", cdb), cdb, data_in=into, timeout_s=timeout_s)
+    return Command(_READ[len(cdb)], cdb, b"", into, timeout_s)
 
 
 def write(
@@ -52,14 +54,14 @@ def write(
     """
     blocks = _blocks(len(data), block_size_bytes)
     cdb = _transfer_cdb(OpCode.WRITE_10, OpCode.WRITE_16, lba, blocks, fua=fua)
-    return Command(_name("WRITE", cdb), cdb, data_out=data, timeout_s=timeout_s)
+    return Command(_WRITE[len(cdb)], cdb, data, None, timeout_s)
 
 
 def synchronize_cache(lba: int = 0, blocks: int = 0, *, timeout_s: float = 60.0) -> Command:
     """SYNCHRONIZE CACHE; 0 blocks means to the end of the medium (SBC-3 5.22)."""
     ten, sixteen = OpCode.SYNCHRONIZE_CACHE_10, OpCode.SYNCHRONIZE_CACHE_16
     cdb = _transfer_cdb(ten, sixteen, lba, blocks, fua=False)
-    return Command(_name("SYNCHRONIZE CACHE", cdb), cdb, timeout_s=timeout_s)
+    return Command(f"SYNCHRONIZE CACHE({len(cdb)})", cdb, timeout_s=timeout_s)
 
 
 def _blocks(length_bytes: int, block_size_bytes: int) -> int:
@@ -83,7 +85,3 @@ def _packed(
         return pack(code, flags, lba, blocks)
     except struct.error:
         raise UsageError(f"no CDB can say {blocks} blocks from block {lba} on") from None
-
-
-def _name(verb: str, cdb: bytes) -> str:
-    return f"{verb}({len(cdb)})"

@@ -36,10 +36,10 @@ class GroupInUse:
         """The group to use, of those that have an underpath; never empty."""
         best, in_use = min(present), self._in_use
         if in_use is None or in_use not in present:
-            return self._use(best)
+            return self.use(best)
         if best < in_use and not self._is_time_to_go_back(best, now_s):
             return in_use
-        return self._use(best)
+        return self.use(best)
 
     def _is_time_to_go_back(self, best: Preference, now_s: float) -> bool:
         if self._go_back:
@@ -48,7 +48,8 @@ class GroupInUse:
             self._better, self._better_since_s = best, now_s
         return self._after_s is not None and now_s - self._better_since_s >= self._after_s
 
-    def _use(self, group: Preference) -> Preference:
+    def use(self, group: Preference) -> Preference:
+        """Use that one from now on."""
         self._in_use = group
         self._better = None
         self._go_back = False

@@ -58,6 +58,8 @@ class Selection:
 
         ``candidates`` are all that the device could use; ``is_open`` tells where this request may go, None: everywhere.
         """
+        if len(candidates) == 1 and is_open is None:
+            return self._only(candidates[0], now_s)
         groups = self._groups(candidates, Service.FULL, now_s)
         if len(groups) == 1 and is_open is None:
             self._group.choose(groups.keys(), now_s)
@@ -71,6 +73,15 @@ class Selection:
                 return chosen
         groups = self._groups(candidates, Service.LAST_RESORT, now_s)
         return self._first_open(groups, sorted(groups), length_bytes, now_s, is_open)
+
+    def _only(self, one: C, now_s: float) -> C | None:
+        """The choice where there is none: as the general way, and cheap."""
+        group, service = self._preference(one), one.service(now_s)
+        if group is None or service is Service.NONE:
+            return None
+        if service is Service.FULL:
+            self._group.use(group)
+        return one
 
     def _first_open(
         self,
