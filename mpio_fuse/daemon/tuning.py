@@ -24,6 +24,7 @@ _SYS = Path("/sys")
 
 def protect_process() -> None:
     """Keep this process out of memory reclaim."""
+    kernel.keep_freed_memory()
     for what, do in (
         ("memory not locked", kernel.lock_memory),
         ("not an I/O flusher", kernel.become_io_flusher),
