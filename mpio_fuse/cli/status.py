@@ -9,11 +9,12 @@ from rich.console import Console
 from rich.text import Text
 
 from mpio_fuse.cli.columns import columns
+from mpio_fuse.cli.main import PROGRAM
 from mpio_fuse.cli.printable import printable
 from mpio_fuse.cli.sizes import size_text
 from mpio_fuse.daemon import control
 from mpio_fuse.daemon.control import Owner
-from mpio_fuse.daemon.ended import ended, raise_of
+from mpio_fuse.daemon.ended import ended, error_of, raise_of
 from mpio_fuse.daemon.served_luns import is_lun_called, is_mountpoint_called, not_served
 
 _WIDE = 1000
@@ -45,7 +46,10 @@ def status(name: str | None, *, as_json: bool) -> None:
         hint = "'mpio-fuse mount MOUNTPOINT' starts one"
         raise control.NotRunning("no daemon is running", hint=hint)
     _show(daemons, crashed, as_json=as_json)
-    raise_of(crashed)
+    if not daemons:
+        raise_of(crashed)
+    for one in crashed:
+        click.echo(printable(f"{PROGRAM}: warning: {error_of(one)}"), err=True)
 
 
 def _show(daemons: list[dict[str, Any]], crashed: list[Owner], *, as_json: bool) -> None:

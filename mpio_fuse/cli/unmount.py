@@ -58,7 +58,7 @@ def _clear(place: Path, end: control.Endpoint) -> None:
     _say(
         f"{place}: its registrations, and a reservation it had, stay at the array; "
         "to take them back, mount the same LUNs with the same key once more, "
-        "'mpio-fuse release' those that status shows as kept, and unmount"
+        "'mpio-fuse release' those that status shows as kept, and any over a single path, and unmount"
     )
 
 
