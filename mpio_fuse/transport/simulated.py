@@ -28,7 +28,7 @@ from mpio_fuse.scsi.command import Command, Completion, HostStatus
 from mpio_fuse.target.logical_unit import LogicalUnitModel
 from mpio_fuse.target.nexus import Nexus
 from mpio_fuse.target.task import Answer, Progress, Task
-from mpio_fuse.transport.contract import OnEnd
+from mpio_fuse.transport.contract import OnEnd, Started
 from mpio_fuse.transport.data_phase import data_phase_of
 from mpio_fuse.transport.simulated_link import Fault, Link, Loss
 from mpio_fuse.transport.simulated_resets import ResetLane
@@ -347,7 +347,7 @@ class _Started:
 class StartingSimulatedTransport(SimulatedTransport):
     """One that also starts commands: where nothing delays a command, its end is told before `start` returns."""
 
-    def start(self, command: Command, on_end: OnEnd) -> _Started | None:
+    def start(self, command: Command, on_end: OnEnd) -> Started | None:
         """See `mpio_fuse.transport.contract.StartingTransport`."""
         if not self._has_room:
             return None

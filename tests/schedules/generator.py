@@ -12,6 +12,7 @@ import attrs
 from mpio_fuse.reserve.fig07_decision import OpenOption
 from mpio_fuse.scsi.command import HostStatus
 from mpio_fuse.scsi.opcodes import PrOut
+from mpio_fuse.transport.simulated import MAXIMUM_IN_FLIGHT
 from tests.schedules import faults, requests
 from tests.schedules.schedule import Action, Event, HostSetup, Schedule, Setup
 from tests.schedules.stamps import CELLS, CELLS_PER_BLOCK
@@ -30,6 +31,10 @@ _CANCEL_AFTER_S = (0.0002, 0.001, 0.005, 0.03, 0.5)
 _ARRAYS = {"lio": 10, "spc": 3, "scst": 2, "tgt": 3, "per-initiator": 2}
 _UNDERPATHS = {1: 3, 2: 6, 3: 2, 4: 1}
 _LATENCIES_S = {0.0: 8, 0.0003: 3, 0.002: 3, 0.02: 2}
+_DEPTHS = {MAXIMUM_IN_FLIGHT: 8, 3: 1, 1: 1}
+STARTING_SHARE = 0.6
+"""Of the schedules have transports that start commands."""
+
 _LOSSES = (HostStatus.TIME_OUT, HostStatus.TRANSPORT_DISRUPTED)
 
 
@@ -79,7 +84,7 @@ class _Draw:
 def draw(seed: int, *, without: Collection[str] = ()) -> Schedule:
     """The schedule of that seed.  ``without``: names of troubles that are left out."""
     dice = random.Random(seed)  # noqa: S311 (a schedule, not a secret)
-    setup = _setup(dice, without)
+    setup = _with_transports(_setup(dice, without), seed)
     names = [name for name in TROUBLES if name not in without]
     chosen = dice.sample(names, k=dice.choice((1, 2, 2, 3, 4)))
     one = _Draw(dice, setup, [TROUBLES[name] for name in chosen], can_cancel=dice.random() < 0.3)
@@ -100,6 +105,13 @@ def _setup(dice: random.Random, without: Collection[str]) -> Setup:
         max_transfer_blocks=dice.choice((1, 2, 8, 8)),
         is_short=dice.random() < 0.7,
     )
+
+
+def _with_transports(setup: Setup, seed: int) -> Setup:
+    """By dice of its own, so that a seed has the events that it had when all transports were alike."""
+    dice = random.Random(f"transports of {seed}")  # noqa: S311
+    depth = dice.choices(list(_DEPTHS), list(_DEPTHS.values()))[0]
+    return attrs.evolve(setup, starts=dice.random() < STARTING_SHARE, max_in_flight=depth)
 
 
 def _host(dice: random.Random, name: str, *, is_instant: bool) -> HostSetup:

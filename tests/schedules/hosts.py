@@ -23,7 +23,8 @@ from mpio_fuse.scsi.reservation_key import ZERO_KEY
 from mpio_fuse.scsi.sense import SenseKey
 from mpio_fuse.scsi.verdict import sense_of
 from mpio_fuse.target.nexus import Nexus
-from mpio_fuse.transport.simulated import SimulatedTransport
+from mpio_fuse.transport.contract import OnEnd, Started
+from mpio_fuse.transport.simulated import SimulatedTransport, StartingSimulatedTransport
 from mpio_fuse.transport.simulated_link import Link
 from tests.schedules.array import KEYS, ArrayUnit, SentCdb, initiator
 from tests.schedules.chronicle import Chronicle, FencedHost, Kind, LifeEnded, Sent, Warned
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 IO_TIMEOUT_S = 2.0
 CONTROL_TIMEOUT_S = 1.0
 MOUNT_AGAIN_S = 5.0
-_DATA = frozenset(
+DATA = frozenset(
     (
         OpCode.READ_10,
         OpCode.READ_16,
@@ -84,12 +85,13 @@ class WatchedTransport(SimulatedTransport):
             life.host.world.unit,
             port.nexus,
             name=port.name,
+            max_in_flight=life.host.world.setup.max_in_flight,
             link=port.link,
         )
 
     async def execute(self, command: Command) -> Completion:
         operation = command.cdb[0]
-        if operation in _DATA and not self._life.is_over:
+        if operation in DATA and not self._life.is_over:
             command = self._told_of(command)
         if operation != OpCode.PERSISTENT_RESERVE_OUT:
             return self._heard(await super().execute(command))
@@ -140,6 +142,22 @@ class WatchedTransport(SimulatedTransport):
         return self._life.host.world.chronicle
 
 
+class StartingWatchedTransport(WatchedTransport, StartingSimulatedTransport):
+    """One that also starts commands; data commands alone are started."""
+
+    def start(self, command: Command, on_end: OnEnd) -> Started | None:
+        if not self._has_room:
+            return None
+
+        def end(how: Completion | Exception) -> None:
+            if isinstance(how, Completion):
+                self._heard(how)
+            on_end(how)
+
+        assert command.cdb[0] in DATA
+        return super().start(command if self._life.is_over else self._told_of(command), end)
+
+
 @attrs.define(eq=False)
 class Port:
     """One underpath of a host, whichever daemon uses it.  ``unit``: another disk than the shared one."""
@@ -184,10 +202,11 @@ class Life:
         self.slots: dict[int, Opened] = {}
         self.nursery: trio.Nursery | None = None
         self.transports: list[WatchedTransport] = []
+        kind = StartingWatchedTransport if host.world.setup.starts else WatchedTransport
         for port in host.ports:
             if port.unit is not None:
                 continue  # discovery would not take it for one of the disk's nodes
-            transport = WatchedTransport(self, port)
+            transport = kind(self, port)
             port.transports.append(transport)
             port.is_vanished = False
             self.transports.append(transport)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Protocol
 import attrs
 
 from mpio_fuse.target.quirks import LIO, PER_INITIATOR, SCST, SPC, TGT, Quirks
+from mpio_fuse.transport.simulated import MAXIMUM_IN_FLIGHT
 
 if TYPE_CHECKING:
     from tests.schedules.world import World
@@ -39,6 +40,12 @@ class Setup:
     hosts: tuple[HostSetup, ...]
     has_volatile_cache: bool = False
     max_transfer_blocks: int = 8
+    starts: bool = False
+    """The transports start data commands, as iscsi's do; else they execute them all, as sg's do."""
+
+    max_in_flight: int = MAXIMUM_IN_FLIGHT
+    """How many commands a transport carries at once; others wait for their turn."""
+
     is_short: bool = False
     """Only the first host that can uses the disk in the epilogue; what it finds is what the others would."""
 
@@ -77,8 +84,10 @@ class Schedule:
     @property
     def text(self) -> str:
         """The whole schedule, for people."""
-        head = f"array {self.setup.array}{', volatile cache' * self.setup.has_volatile_cache}"
-        hosts = "; ".join(f"{one.name}: {_host_text(one)}" for one in self.setup.hosts)
+        setup = self.setup
+        head = f"array {setup.array}{', volatile cache' * setup.has_volatile_cache}"
+        head += f", {setup.max_in_flight} commands at once{', started' * setup.starts}"
+        hosts = "; ".join(f"{one.name}: {_host_text(one)}" for one in setup.hosts)
         return "\n".join([f"{head}; {hosts}", *map(str, self.events)])
 
 
