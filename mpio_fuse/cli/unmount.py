@@ -34,8 +34,8 @@ def unmount(mountpoint_text: str, *, lazy: bool, force: bool) -> None:
     control.wait_until_gone(end)
     for one in reply.get("retained", []):
         _say(
-            f"{place}: {one['lun']}: its reservation is retained, by key {one['key']}; to give it back, "
-            f"mount it again with that key and 'mpio-fuse release {place / one['lun']}'"
+            f"{place}: {one['lun']}: its reservation is retained, by {one['by']}; to give it back, "
+            f"mount it again with key {one['key']} and 'mpio-fuse release {place / one['lun']}'"
         )
     if reply["problems"]:
         raise ExceptionGroup("unmounted", [MpioError(text) for text in reply["problems"]])

@@ -44,7 +44,7 @@ from mpio_fuse.daemon.control import (
 from mpio_fuse.daemon.lab import Instruments
 from mpio_fuse.daemon.lun_requests import AskedDevice, answer_for
 from mpio_fuse.daemon.readiness import Readiness
-from mpio_fuse.daemon.report import log_report, lun_report, users
+from mpio_fuse.daemon.report import log_report, lun_report, retained_report, users
 from mpio_fuse.daemon.single_path_words import unprotected
 from mpio_fuse.daemon.stopping import Stopping, watch_signals
 from mpio_fuse.device.snapshot import DeviceSnapshot
@@ -393,7 +393,7 @@ class _Answers:
             "ok": True,
             "open": 0,
             "problems": [str(failure) for failure in self.daemon.failures],
-            "retained": [{"lun": one.name, "key": str(one.key)} for one in self.daemon.retained],
+            "retained": retained_report(self.daemon.retained),
         }
 
     async def _ends_by_itself(self) -> bool:

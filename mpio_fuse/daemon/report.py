@@ -9,6 +9,7 @@ from mpio_fuse.device.retention import Retention
 from mpio_fuse.device.snapshot import DeviceSnapshot, SinglePathSnapshot, UnderpathSnapshot
 from mpio_fuse.fs.filesystem import OpenFile
 from mpio_fuse.fs.namespace import DeviceFile
+from mpio_fuse.transport.iscsi.url import SCHEME
 
 
 def lun_report(
@@ -88,6 +89,20 @@ def log_report(file: Path | None, trouble: Trouble | None) -> dict[str, Any]:
         "problem_since": trouble.since_s if trouble else None,
         "records": trouble.records if trouble else 0,
     }
+
+
+def retained_report(devices: Sequence[DeviceSnapshot]) -> list[dict[str, Any]]:
+    """What stays reserved after the daemon's end; ``by`` in words.
+
+    A SCSI-2 reservation ends with its nexus, and the nexuses of our own iSCSI sessions end with the daemon.
+    """
+    found = []
+    for device in devices:
+        single_path = device.reservation.single_path
+        by = f"key {device.key}" if single_path is None else f"the nexus of {single_path.carrier}"
+        if single_path is None or not str(single_path.carrier).startswith(SCHEME):
+            found.append({"lun": device.name, "key": str(device.key), "by": by})
+    return found
 
 
 def users(open_files: Sequence[OpenFile]) -> str:

@@ -288,12 +288,21 @@ def test_unmount_says_what_it_leaves_reserved(terminal: Terminal, *, is_open: bo
     assert main.run(["unmount", "--force", str(terminal.root)]) == 0
     line = (
         f"{terminal.root}: disk: its reservation is retained, by key {KEYS['a']}; to give it back, "
-        f"mount it again with that key and 'mpio-fuse release {terminal.root}/disk'\n"
+        f"mount it again with key {KEYS['a']} and 'mpio-fuse release {terminal.root}/disk'\n"
     )
     assert terminal.capture.readouterr() == ("", line)
     if is_open:
         with suppress(OSError):
             os.close(fd)
+
+
+def test_unmount_names_the_nexus_that_has_a_single_path_reserved(terminal: Terminal) -> None:
+    terminal.run("mount", terminal.root, "debug")
+    with terminal.opened(os.O_NOATIME):
+        pass
+    terminal.capture.readouterr()
+    assert main.run(["unmount", str(terminal.root)]) == 0
+    assert "its reservation is retained, by the nexus of a1; to" in terminal.capture.readouterr()[1]
 
 
 def test_unmount_is_silent_where_nothing_is_left(terminal: Terminal) -> None:
