@@ -147,8 +147,11 @@ class Lock:
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
+                is_taken = _is_locked(fd)
                 os.close(fd)
-                return None
+                if is_taken:
+                    return None
+                continue  # somebody was looking whether it is
             if _is_still_there(place.lock, fd):
                 return cls(place, fd)
             os.close(fd)  # its owner removed it while we waited to lock it

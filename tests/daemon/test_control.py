@@ -101,6 +101,30 @@ def test_a_lock_made_anew_while_we_wait_is_the_one_taken(
     lock.release()
 
 
+def test_a_lock_that_somebody_only_looks_at_is_taken(
+    place: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As status does, for a moment, with a lock that a dead daemon has left."""
+    place.lock.touch()
+    looking = os.open(place.lock, os.O_RDONLY)
+    fcntl.flock(looking, fcntl.LOCK_SH)
+    real = fcntl.flock
+
+    def flock(fd: int, operation: int) -> None:
+        try:
+            real(fd, operation)
+        except BlockingIOError:
+            real(looking, fcntl.LOCK_UN)
+            raise
+
+    with monkeypatch.context() as patched:
+        patched.setattr(fcntl, "flock", flock)
+        lock = Lock.take(place, ROOT)
+    os.close(looking)
+    assert lock is not None
+    lock.release()
+
+
 async def _answer(request: dict[str, Any]) -> dict[str, Any]:
     await trio.lowlevel.checkpoint()
     if request.get("request") == "fail":
