@@ -38,7 +38,7 @@ from mpio_fuse.transport.data_phase import data_phase_of
 from mpio_fuse.transport.fault_set import Fault, Faults
 from mpio_fuse.transport.fault_spec import TIMED_OUT, Action
 from mpio_fuse.transport.fault_words import RESET
-from mpio_fuse.transport.sg.slots import Slots
+from mpio_fuse.transport.slots import Slots
 
 
 @attrs.define(eq=False)

@@ -6,7 +6,7 @@ import trio
 import trio.testing
 
 from mpio_fuse.transport.iscsi.keeper import ABORT_TIMEOUT_S, IDLE_S, TICK_S, Keeper
-from mpio_fuse.transport.iscsi.session import InFlight
+from mpio_fuse.transport.iscsi.session import SessionCommand
 from mpio_fuse.transport.iscsi.settings import IscsiSettings
 
 pytestmark = pytest.mark.virtual_clock
@@ -37,7 +37,7 @@ class FakeSession:
 
     def __init__(self) -> None:
         self.native = FakeNative()
-        self.in_flight: dict[int, InFlight] = {}
+        self.in_flight: dict[int, SessionCommand] = {}
         self.is_reset_out = False
         self.reset_due_s = 0.0
         self.sent = 0
@@ -52,7 +52,7 @@ class FakeSession:
         """A keeper puts its own here."""
 
     def send(self, timeout_s: float = 60.0) -> None:
-        self.in_flight[self.sent] = InFlight(None, trio.current_time() + timeout_s)
+        self.in_flight[self.sent] = SessionCommand(None, trio.current_time() + timeout_s)
         self.sent += 1
         self.native.owes = True
         self.wake_keeper()

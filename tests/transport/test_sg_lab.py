@@ -33,7 +33,7 @@ from mpio_fuse.transport.sg import open_sg
 FORK = """
 from mpio_fuse.transport.sg.native import SgQueue
 from mpio_fuse.transport.sg.node import open_node
-from mpio_fuse.transport.sg.slots import Slots
+from mpio_fuse.transport.slots import Slots
 from mpio_fuse.transport.sg.transport import SgTransport
 
 async def use(node):

@@ -15,8 +15,8 @@ from mpio_fuse.scsi.inquiry import inquiry
 from mpio_fuse.scsi.unit_ready import test_unit_ready
 from mpio_fuse.transport.data_phase import DataPhase
 from mpio_fuse.transport.sg.pass_through import THREADS, Call, PassThroughLane, TooLate
-from mpio_fuse.transport.sg.slots import Slots
 from mpio_fuse.transport.sg.transport import SgTransport
+from mpio_fuse.transport.slots import Slots
 from tests.transport.fake_driver import FakeNode
 
 HANG_S = 30.0

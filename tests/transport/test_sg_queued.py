@@ -13,8 +13,8 @@ from mpio_fuse.errors import MpioError, TransportError, TransportGone
 from mpio_fuse.scsi.block import read
 from mpio_fuse.scsi.command import Command, Completion, HostStatus, Status
 from mpio_fuse.transport.sg.native import QUEUE_DEPTH, Answer
-from mpio_fuse.transport.sg.slots import Slots
 from mpio_fuse.transport.sg.transport import SgTransport
+from mpio_fuse.transport.slots import Slots
 from tests.transport.fake_driver import FakeDriver, FakeNode
 
 BLOCK = 512

@@ -13,8 +13,8 @@ from mpio_fuse.scsi.command import Completion
 from mpio_fuse.scsi.unit_ready import test_unit_ready
 from mpio_fuse.transport.data_phase import DataPhase
 from mpio_fuse.transport.sg.pass_through import THREADS
-from mpio_fuse.transport.sg.slots import Slots
 from mpio_fuse.transport.sg.transport import SgTransport
+from mpio_fuse.transport.slots import Slots
 from tests.transport.conformance import HANG_S, HeldResetConformance, none_stranded, out
 from tests.transport.fake_driver import FakeNode, FakeReset
 

@@ -24,7 +24,6 @@ when nobody waits for it any more (`stranded`).  After `NativeSession.close` not
 """
 
 from collections.abc import Callable
-from functools import partial
 
 import attrs
 import outcome
@@ -35,9 +34,10 @@ from mpio_fuse.scsi.command import GOOD, Command, Completion, HostStatus
 from mpio_fuse.transport.busy_poll import BUSY_POLL
 from mpio_fuse.transport.contract import OnEnd
 from mpio_fuse.transport.data_phase import DataPhase
+from mpio_fuse.transport.in_flight import InFlight, settled, waking
 from mpio_fuse.transport.iscsi import native
 from mpio_fuse.transport.iscsi.native import NativeSession
-from mpio_fuse.transport.sg.slots import Slots
+from mpio_fuse.transport.slots import Slots
 
 DISRUPTED = Completion(host_status=HostStatus.TRANSPORT_DISRUPTED)
 FUNCTION_COMPLETE = 0
@@ -56,23 +56,11 @@ class SessionLost(Exception):
 
 
 @attrs.define
-class InFlight:
-    """A command that libiscsi has; ``on_end`` is None once nobody waits for it.  ``due_s``: in trio's time."""
+class SessionCommand(InFlight):
+    """A command that libiscsi has.  ``due_s``: in trio's time."""
 
-    on_end: OnEnd | None
     due_s: float
-    pinned: object = None
     is_aborting: bool = False
-
-    def abandon(self) -> None:
-        """Nobody waits for it any more."""
-        self.on_end = None
-
-    def end(self, how: Completion | Exception) -> None:
-        """Tell whoever waits."""
-        if self.on_end is not None:
-            self.on_end(how)
-            self.on_end = None
 
 
 class Session:
@@ -80,7 +68,7 @@ class Session:
 
     def __init__(self, session: NativeSession, on_loss: Callable[[bool, str], None]) -> None:
         self.native = session
-        self.in_flight: dict[int, InFlight] = {}
+        self.in_flight: dict[int, SessionCommand] = {}
         self.reset_due_s = 0.0
         self.sent = 0
         """How many commands were ever sent: it changes when the session is in use."""
@@ -117,11 +105,9 @@ class Session:
             OSError: libiscsi did not take it.
         """
         slot = await self._slots.take(self)
-        task = trio.lowlevel.current_task()
-        entry = self._send(slot, command, phase, partial(_wake, task))
-        return await _settled(entry)
+        return await settled(self._send(slot, command, phase, waking()))
 
-    def start(self, command: Command, phase: DataPhase, on_end: OnEnd) -> InFlight | None:
+    def start(self, command: Command, phase: DataPhase, on_end: OnEnd) -> SessionCommand | None:
         """Send one command without waiting; None when there is no room for it.
 
         Raises:
@@ -184,6 +170,7 @@ class Session:
         self._refuse_waiting(SessionLost)
         self._end_reset(outcome.Error(TransportError(f"LOGICAL UNIT RESET not confirmed: {why}")))
         for entry in self.in_flight.values():
+            entry.pinned = None
             entry.end(DISRUPTED)
         self.in_flight.clear()
         self._on_loss(was_told, why)
@@ -204,9 +191,9 @@ class Session:
         return self._is_closing or self.has_ended
 
     @trio.lowlevel.enable_ki_protection
-    def _send(self, slot: int, command: Command, phase: DataPhase, on_end: OnEnd) -> InFlight:
+    def _send(self, slot: int, command: Command, phase: DataPhase, on_end: OnEnd) -> SessionCommand:
         """Queue and record, in one step that nothing can interrupt; a slot that is not used is given back."""
-        entry = InFlight(on_end, trio.current_time() + command.timeout_s)
+        entry = SessionCommand(on_end, trio.current_time() + command.timeout_s)
         try:
             if self._is_refusing:
                 raise SessionLost
@@ -250,6 +237,7 @@ class Session:
 
     def _settle(self, slot: int, completion: Completion) -> None:
         entry = self.in_flight.pop(slot)
+        entry.pinned = None
         entry.end(completion)
         self._slots.give_back(slot)
 
@@ -317,21 +305,6 @@ class Session:
 
         self._idle_writer = trio.lowlevel.current_task()
         await trio.lowlevel.wait_task_rescheduled(unpark)
-
-
-def _wake(task: trio.lowlevel.Task, how: Completion | Exception) -> None:
-    end = outcome.Error(how) if isinstance(how, Exception) else outcome.Value(how)
-    BUSY_POLL.disturb()
-    trio.lowlevel.reschedule(task, end)
-
-
-async def _settled(entry: InFlight) -> Completion:
-    def strand(_raise_cancel: Callable[[], object]) -> trio.lowlevel.Abort:
-        entry.abandon()
-        return trio.lowlevel.Abort.SUCCEEDED
-
-    completion: Completion = await trio.lowlevel.wait_task_rescheduled(strand)
-    return completion
 
 
 def _reset_outcome(response: int) -> "outcome.Outcome[None]":

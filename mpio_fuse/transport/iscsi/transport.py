@@ -38,7 +38,7 @@ from mpio_fuse.transport.iscsi.initiator import claim_isid, initiator_name
 from mpio_fuse.transport.iscsi.keeper import Keeper
 from mpio_fuse.transport.iscsi.login import Identity, log_in
 from mpio_fuse.transport.iscsi.native import NativeSession
-from mpio_fuse.transport.iscsi.session import DISRUPTED, InFlight, Session, SessionLost
+from mpio_fuse.transport.iscsi.session import DISRUPTED, Session, SessionCommand, SessionLost
 from mpio_fuse.transport.iscsi.settings import IscsiSettings, configured, recalled, resolved
 from mpio_fuse.transport.iscsi.url import IscsiUrl
 
@@ -129,7 +129,7 @@ class IscsiTransport:
             what = f"{command.name}: not taken by libiscsi ({error.strerror})"
             raise TransportError(what, underpath=self._name) from error
 
-    def start(self, command: Command, on_end: OnEnd) -> InFlight | None:
+    def start(self, command: Command, on_end: OnEnd) -> SessionCommand | None:
         """Send one command without waiting; None when that cannot be, and for all that `execute` has to say."""
         session = self._session
         if self._is_gone or self._owes_notice or session.has_ended:

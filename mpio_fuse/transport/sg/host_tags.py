@@ -8,7 +8,7 @@ users of the same host and to passed-through commands, which wait in threads.
 from pathlib import Path
 from weakref import WeakValueDictionary
 
-from mpio_fuse.transport.sg.slots import Slots
+from mpio_fuse.transport.slots import Slots
 
 _SCSI_HOSTS = Path("/sys/class/scsi_host")
 _UNKNOWN_CAN_QUEUE = 64

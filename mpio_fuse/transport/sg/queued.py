@@ -45,7 +45,7 @@ from mpio_fuse.errors import TransportGone
 from mpio_fuse.scsi.command import Command, Completion
 from mpio_fuse.transport.data_phase import DataPhase
 from mpio_fuse.transport.sg.native import QUEUE_DEPTH, Answer, CommandQueue
-from mpio_fuse.transport.sg.slots import Slots
+from mpio_fuse.transport.slots import Slots
 
 _HUNG_UP_POLL_S = 0.02
 

@@ -53,7 +53,7 @@ from mpio_fuse.transport.sg.refusals import (
     reset_problem,
 )
 from mpio_fuse.transport.sg.routing import Lane, lane_of
-from mpio_fuse.transport.sg.slots import Slots
+from mpio_fuse.transport.slots import Slots
 
 _PAUSES_S = (0.001, 0.005, 0.025, 0.125, 0.5)
 

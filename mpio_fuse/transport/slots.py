@@ -1,4 +1,4 @@
-"""Places in the layers below, handed out in order of arrival: the driver's queue, the SCSI host's tags.
+"""Places in the layers below, handed out in order of arrival: a driver's queue, a session's window, a SCSI host's tags.
 
 A place belongs to a command from before it is sent until the driver has given it back, also when whoever
 sent it has long been cancelled.  A freed place goes straight to the task that has waited longest, so that
@@ -10,6 +10,8 @@ from collections.abc import Callable
 
 import outcome
 import trio
+
+from mpio_fuse.transport.busy_poll import BUSY_POLL
 
 
 class Slots:
@@ -42,6 +44,7 @@ class Slots:
         """Free a place, or hand it to the longest waiting task."""
         if self._waiting:
             task, _ = self._waiting.popitem(last=False)
+            BUSY_POLL.disturb()
             trio.lowlevel.reschedule(task, outcome.Value(slot))
         else:
             self._free.append(slot)
@@ -50,4 +53,5 @@ class Slots:
         """End every waiting `take` of ``owner`` with an error."""
         for task in [task for task, whose in self._waiting.items() if whose is owner]:
             del self._waiting[task]
+            BUSY_POLL.disturb()
             trio.lowlevel.reschedule(task, outcome.Error(error()))
