@@ -18,6 +18,7 @@ from mpio_fuse.device.claim import Claim
 from mpio_fuse.device.discovered import DiscoveredLun, Discovery
 from mpio_fuse.device.discovery import discover
 from mpio_fuse.device.host import ThisHost
+from mpio_fuse.device.key_claim import KeyClaim
 from mpio_fuse.device.logical_unit import LogicalUnit
 from mpio_fuse.device.openers import Wrap, opening
 from mpio_fuse.device.pseudo_device import PseudoDevice
@@ -31,19 +32,21 @@ log = structlog.get_logger(__name__)
 
 @attrs.define(eq=False)
 class ServedLun:
-    """A device with its claim on the kernel's disks of the same LUN."""
+    """A device with its claims: on the kernel's disks of the same LUN, and on the LUN under our key."""
 
     device: PseudoDevice
     claim: Claim
+    key_claim: KeyClaim
     disks: dict[str, str] = attrs.Factory(dict)
     """The kernel's disks that are claimed, by underpath."""
 
     async def aclose(self) -> None:
-        """Figure 6, then let others have the disks."""
+        """Figure 6, then let others have the LUN."""
         try:
             await self.device.remove()
         finally:
             self.claim.close()
+            self.key_claim.close()
 
 
 @attrs.define(eq=False)
@@ -136,7 +139,15 @@ async def _serve(
     about = config.lun(str(found.wwid))
     name = about.alias or str(found.wwid)
     transports = [node.transport for node in found.underpaths]
-    lun = ServedLun(PseudoDevice(_unit(found, about), transports, settings, name), Claim(name))
+    try:
+        key_claim = KeyClaim.take(name, str(found.wwid), key)
+    except MpioError as error:
+        _leave_out(name, error, assembled)
+        for transport in transports:  # and no command: to the array we would be the daemon that has it
+            await transport.aclose()
+        return
+    device = PseudoDevice(_unit(found, about), transports, settings, name)
+    lun = ServedLun(device, Claim(name), key_claim)
     try:
         for node in found.underpaths:
             if node.block_device is not None:
@@ -144,8 +155,7 @@ async def _serve(
                 lun.disks[node.transport.name] = node.block_device
         await lun.device.configure()
     except MpioError as error:
-        log.warning("LUN left out", lun=name, cause=str(error))
-        assembled.left_out.append(error)
+        _leave_out(name, error, assembled)
         await lun.aclose()
     except BaseException:
         await lun.aclose()
@@ -154,6 +164,11 @@ async def _serve(
         assembled.luns.append(lun)
         if about.single_path and found.logical_unit.has_persistent_reserve:
             assembled.warnings.append(await mixed(name, lun.device.reader))
+
+
+def _leave_out(name: str, error: MpioError, assembled: Assembled) -> None:
+    log.warning("LUN left out", lun=name, cause=str(error))
+    assembled.left_out.append(error)
 
 
 def _names(found: Discovery) -> set[str]:

@@ -163,3 +163,15 @@ def test_discover_groups_what_portals_and_cables_lead_to(site: Site) -> None:
     found = site.a.command("discover", *site.urls("a"), *site.urls("b"))
     assert found.count(site.a.lun.name) == 1
     assert all(url in found for url in site.urls("a") + site.urls("b"))
+
+
+def test_a_second_daemon_with_the_key_of_the_first_is_refused(site: Site, tmp_path: Path) -> None:
+    """To the array both would be one host, each the owner, and neither would notice the other."""
+    double = Host("double", KEYS["a"], tmp_path / "double").make()
+    config, mountpoint = str(double.directory / "config.toml"), str(double.mountpoint)
+    words = ["mount", mountpoint, "--config", config, "--key", f"{double.key:x}", site.tgtd.url()]
+    refused = double.attempt(*words)
+    assert refused.returncode == 1
+    assert "another mpio-fuse of this host serves it with the same key" in refused.stderr
+    with opened(site.a):  # whose registrations stand
+        assert holder(site).startswith(holder_line(KEYS["a"]))
