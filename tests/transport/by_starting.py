@@ -4,8 +4,8 @@ from typing import Any, Protocol, TypeVar
 
 import trio
 
+from mpio_fuse.scsi.block import synchronize_cache
 from mpio_fuse.scsi.command import Command, Completion
-from mpio_fuse.scsi.unit_ready import test_unit_ready
 from mpio_fuse.transport.contract import StartingTransport, Transport
 
 
@@ -87,6 +87,6 @@ B = TypeVar("B", bound=_HasTransport)
 async def by_starting(bench: B) -> B:
     """The bench with its transport made so; it does start commands."""
     transport = bench.transport = ByStarting(bench.transport)
-    assert (await transport.execute(test_unit_ready())).is_good
+    assert (await transport.execute(synchronize_cache())).is_good
     assert transport.started
     return bench

@@ -576,6 +576,13 @@ class StartingConformance:
         assert buffer == stamp(FIRST_LBA, len(buffer))
         assert bench.transport.stranded == 0
 
+    async def test_its_buffer_is_free_when_it_is_told(self, bench: Bench) -> None:
+        buffer = bytearray(bench.block_size_bytes)
+        one = StartedCommand(bench.transport, read(0, buffer, len(buffer)))
+        assert (await one.completion()).is_good
+        assert one.started is not None, "and may be kept"
+        buffer.extend(b"a bytearray grows only while nobody holds its memory")
+
     async def test_what_is_not_good_is_told(self, bench: Bench) -> None:
         buffer = bytearray(bench.block_size_bytes)
         one = StartedCommand(bench.transport, read(bench.last_lba + 1, buffer, len(buffer)))
@@ -620,7 +627,7 @@ class StartingConformance:
         assert await read_block(bench, FIRST_LBA) == stamp(7, size), "it takes effect all the same"
 
     async def test_abandoned_after_its_end_nothing_is_stranded(self, bench: Bench) -> None:
-        one = StartedCommand(bench.transport, test_unit_ready())
+        one = StartedCommand(bench.transport, synchronize_cache())
         assert (await one.completion()).is_good
         assert one.started is not None
         one.started.abandon()
@@ -652,7 +659,7 @@ class StartingConformance:
             await bench.transport.aclose()
             assert isinstance(await one.end(), TransportGone)
             assert bench.transport.stranded == 2
-            late = StartedCommand(bench.transport, test_unit_ready())
+            late = StartedCommand(bench.transport, synchronize_cache())
             assert (late.started, late.told) == (None, [])
         await none_stranded(bench.transport)
         assert len(one.told) == 1

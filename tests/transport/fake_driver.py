@@ -1,5 +1,6 @@
 """A driver queue under a test's control, behind a descriptor that trio can wait on."""
 
+import contextlib
 import os
 import socket
 import threading
@@ -64,7 +65,8 @@ class FakeDriver:
             raise OSError(self.read_errno, os.strerror(self.read_errno))
         taken, self._ready = self._ready[:room], self._ready[room:]
         if not self._ready and not self._is_hung_up:
-            os.read(self.fd, 4096)
+            with contextlib.suppress(BlockingIOError):  # somebody else was first
+                os.read(self.fd, 4096)
         return taken
 
     def hung_up(self) -> bool:
@@ -128,8 +130,8 @@ class FakeReset:
 class FakeNode:
     """An sg node whose data commands go to a `FakeDriver` and whose others go nowhere."""
 
-    def __init__(self) -> None:
-        self.driver = FakeDriver()
+    def __init__(self, driver: FakeDriver | None = None) -> None:
+        self.driver = driver or FakeDriver()
         near, self._control = socket.socketpair()
         self._control.settimeout(0)
         facts = NodeFacts(30536, (0, 0, 0, LUN), scsi_type=0, max_bytes=1 << 20, max_segments=256)

@@ -11,6 +11,7 @@ from mpio_fuse.scsi.command import HostStatus, Status
 from mpio_fuse.scsi.inquiry import inquiry
 from mpio_fuse.scsi.unit_ready import test_unit_ready
 from mpio_fuse.transport.sg.pass_through import THREADS
+from tests.transport.by_starting import by_starting
 from tests.transport.conformance import (
     HANG_S,
     MediumErrorConformance,
@@ -18,6 +19,7 @@ from tests.transport.conformance import (
     ResetConformance,
     SlowConformance,
     SlowResetConformance,
+    StartingConformance,
     TransportConformance,
     UnitAttentionConformance,
     VanishConformance,
@@ -123,6 +125,7 @@ class TestSgOnScsiDebug(
     VanishConformance,
     MediumErrorConformance,
     UnitAttentionConformance,
+    StartingConformance,
 ):
     @pytest.fixture
     async def bench(self) -> AsyncIterator[ScsiDebugBench]:
@@ -151,3 +154,23 @@ class TestSgOnScsiDebug(
             assert bench.transport.stranded == THREADS
             await none_stranded(bench.transport)
         assert (await bench.transport.execute(inquiry())).is_good
+
+
+@pytest.mark.in_guest
+@pytest.mark.fabric(kind="scsi_debug", hosts=1, underpaths=1)
+class TestByStarting(
+    TransportConformance,
+    SlowConformance,
+    OfflineConformance,
+    VanishConformance,
+    MediumErrorConformance,
+    UnitAttentionConformance,
+):
+    """Every data command is started."""
+
+    @pytest.fixture
+    async def bench(self) -> AsyncIterator[ScsiDebugBench]:
+        bench = ScsiDebugBench(lab_address())
+        await bench.set_up()
+        yield await by_starting(bench)
+        await bench.tear_down()

@@ -1,7 +1,7 @@
 """The queue of the sg transport against a driver that answers when the test says so."""
 
 import errno
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 import pytest
 import trio
@@ -12,9 +12,11 @@ from trio.testing import wait_all_tasks_blocked
 from mpio_fuse.errors import MpioError, TransportError, TransportGone
 from mpio_fuse.scsi.block import read
 from mpio_fuse.scsi.command import Command, Completion, HostStatus, Status
+from mpio_fuse.transport.busy_poll import BUSY_POLL
 from mpio_fuse.transport.sg.native import QUEUE_DEPTH, Answer
 from mpio_fuse.transport.sg.transport import SgTransport
 from mpio_fuse.transport.slots import Slots
+from tests.transport.conformance import StartedCommand
 from tests.transport.fake_driver import FakeDriver, FakeNode
 
 BLOCK = 512
@@ -335,42 +337,104 @@ def test_the_end_of_the_run_closes_the_descriptor() -> None:
     node.close()
 
 
+class Play:
+    """One transport to which everything happens; the methods are the steps."""
+
+    def __init__(self, node: FakeNode, nursery: trio.Nursery) -> None:
+        self.driver = node.driver
+        self.transport = make_transport(node, Slots(12))
+        self.readers = Readers(self.transport, nursery)
+        self.started: list[StartedCommand] = []
+        self.abandoned: set[int] = set()
+
+    async def execute(self, _choice: int) -> None:
+        await self.readers.start(len(self.readers.scopes))
+
+    async def start(self, choice: int) -> None:
+        self.started.append(StartedCommand(self.transport, read_of(choice)))
+
+    async def answer(self, choice: int) -> None:
+        if self.driver.held:
+            self.driver.answer(list(self.driver.held.values())[choice % len(self.driver.held)])
+
+    async def look(self, _choice: int) -> None:
+        BUSY_POLL.look()
+
+    async def rest(self, _choice: int) -> None:
+        await wait_all_tasks_blocked()
+
+    async def cancel(self, choice: int) -> None:
+        if self.readers.scopes:
+            await self.readers.cancel(choice % len(self.readers.scopes))
+
+    async def abandon(self, choice: int) -> None:
+        if self.started:
+            index = choice % len(self.started)
+            one = self.started[index]
+            if one.started is not None and not one.told:
+                one.started.abandon()
+                self.abandoned.add(index)
+
+    async def close(self, choice: int) -> None:
+        if choice < 10:
+            await self.transport.aclose()
+
+    async def hang_up(self, choice: int) -> None:
+        if choice < 10 and not self.driver.is_closed:
+            self.driver.hang_up()
+
+    def was_told_once(self) -> bool:
+        """Whoever started a command, unless it was abandoned; and nobody else."""
+        return all(
+            len(one.told) == (one.started is not None and index not in self.abandoned)
+            for index, one in enumerate(self.started)
+        )
+
+
+Step = Callable[[Play, int], Awaitable[None]]
 STEPS = st.lists(
     st.tuples(
-        st.sampled_from(["start", "answer", "cancel", "close", "hang up"]), st.integers(0, 99)
+        st.sampled_from(
+            [
+                Play.execute,
+                Play.start,
+                Play.answer,
+                Play.look,
+                Play.rest,
+                Play.cancel,
+                Play.abandon,
+                Play.close,
+                Play.hang_up,
+            ]
+        ),
+        st.integers(0, 99),
     ),
     max_size=80,
 )
 
 
-async def _play(node: FakeNode, steps: list[tuple[str, int]]) -> None:
-    driver, transport = node.driver, make_transport(node, Slots(12))
+async def _play(node: FakeNode, steps: list[tuple[Step, int]]) -> None:
     async with trio.open_nursery() as nursery:
-        readers = Readers(transport, nursery)
-        for number, (step, choice) in enumerate(steps):
-            match step:
-                case "start":
-                    await readers.start(number)
-                case "answer" if driver.held:
-                    driver.answer(list(driver.held.values())[choice % len(driver.held)])
-                case "cancel" if readers.scopes:
-                    await readers.cancel(list(readers.scopes)[choice % len(readers.scopes)])
-                case "close" if choice < 10:
-                    await transport.aclose()
-                case "hang up" if choice < 10 and not driver.is_closed:
-                    driver.hang_up()
-            await wait_all_tasks_blocked()
-            assert transport.stranded <= len(driver.held)
+        play = Play(node, nursery)
+        transport, driver = play.transport, play.driver
+        for step, choice in steps:
+            await step(play, choice)
+        await wait_all_tasks_blocked()
+        assert transport.stranded <= len(driver.held) or driver.hung_up(), (
+            "it is polled at intervals"
+        )
         driver.answer_all()
         await transport.aclose()
-    assert readers.ends.keys() == readers.scopes.keys(), "every execute ends once"
+    assert play.readers.ends.keys() == play.readers.scopes.keys(), "every execute ends once"
     with trio.fail_after(30):
         while transport.stranded or not driver.is_closed:  # noqa: ASYNC110 (may be polled)
             await trio.sleep(0.01)
+    assert play.was_told_once()
+    assert not BUSY_POLL.look()
 
 
 @given(steps=STEPS)
-def test_every_command_ends_once_whatever_happens(steps: list[tuple[str, int]]) -> None:
+def test_every_command_ends_once_whatever_happens(steps: list[tuple[Step, int]]) -> None:
     node = FakeNode()
     try:
         trio.run(_play, node, steps)

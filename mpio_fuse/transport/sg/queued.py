@@ -5,10 +5,12 @@ Theory of operation
 One write(2) of a header queues a command and returns; the descriptor becomes readable when any command has
 ended; one read(2) takes one answer and copies its data straight into the caller's buffer.  Three things run:
 
-- `QueuedLane.execute`, in any number of tasks: takes a slot (`Slots`, in order of arrival), submits, and parks its
-  task in the in-flight table until it is rescheduled with the completion.
-- the *reader*, one system task for each open node: waits until the node is readable, takes everything
-  that is ready in one foreign call, and settles each: unpins its buffers, frees its slot, wakes its task.
+- `QueuedLane.start` takes a slot and a tag if both are free, submits, and leaves an entry in the in-flight table with
+  the call that tells its end.  `QueuedLane.execute`, in any number of tasks, is the same with a wait before (`Slots`,
+  in order of arrival) and one after: its entry's call wakes the task.
+- a *look* takes everything that is ready in one foreign call, and settles each answer: unpins its buffer, frees its
+  slot and tag, tells its end.  The *reader*, one system task for each open node, looks whenever the node is readable;
+  or before that whoever polls before going to sleep (`mpio_fuse.transport.busy_poll`), and the reader rests meanwhile.
 - `refuse` and `abandon_waiting`, called when the device has gone or the transport is closed.
 
 Everything runs in the trio thread, and **there is no await between a decision and its effect**: not between
@@ -19,17 +21,20 @@ SCSI host's tags, which all its LUNs have in common: with none left the write **
 or not.  An iSCSI session is one SCSI host of some 128 tags; hung, with nine busy LUNs, it would stop this process.
 
 *Pinning.*  The driver copies data-out and the CDB during the write, and writes data-in and sense during the read.
-So what must live until the read is the data-in buffer, also when its task was cancelled.  The table holds it.
+So what must live until the read is the data-in buffer, also when nobody waits for it.  The table holds it.
 
-*Cancellation.*  A cancelled task leaves its entry behind without a task: that is a stranded command, and it
-keeps its slot.  The reader settles it like any other when its answer comes.
+*Cancellation.*  A cancelled task, or whoever abandons what it started, leaves the entry behind without a call: that is
+a stranded command, and it keeps its slot and tag.  It is settled like any other when its answer comes.
 
 *The reader owns the descriptor.*  It closes it when it ends, and it ends when the lane refuses new commands and the
 last one in flight has been given back.  So a descriptor number can never be reused under a command, and `stranded`
-stays true after closing.
+stays true after closing.  Nobody polls it any more by then.
 
-*A deleted device* is a hang-up: the node is then readable for ever without an answer in it, so the reader
-polls at intervals instead for what is still in flight.  The kernel ends those commands: an answer comes for each.
+*A deleted device* is a hang-up: the node is then readable for ever without an answer in it.  So it is taken out of what
+is polled, and the reader looks at intervals for what is still in flight.  The kernel ends those commands: an answer
+comes for each.
+
+*A node that cannot be read* gives nothing back any more: every wait ends, and what was in flight stays stranded.
 """
 
 import errno as errno_codes
@@ -38,12 +43,14 @@ import os
 from collections.abc import Callable
 
 import attrs
-import outcome
 import trio
 
 from mpio_fuse.errors import TransportGone
 from mpio_fuse.scsi.command import Command, Completion
+from mpio_fuse.transport.busy_poll import BUSY_POLL
+from mpio_fuse.transport.contract import OnEnd
 from mpio_fuse.transport.data_phase import DataPhase
+from mpio_fuse.transport.in_flight import InFlight, settled, waking
 from mpio_fuse.transport.sg.native import QUEUE_DEPTH, Answer, CommandQueue
 from mpio_fuse.transport.slots import Slots
 
@@ -51,13 +58,11 @@ _HUNG_UP_POLL_S = 0.02
 
 
 @attrs.define
-class _InFlight:
-    """A command in the driver; ``task`` is None once nobody waits for it any more."""
+class QueuedCommand(InFlight):
+    """A command in the driver."""
 
     tag: int
     host_tag: int
-    task: trio.lowlevel.Task | None
-    pinned: object = None
 
 
 class QueuedLane:
@@ -83,20 +88,22 @@ class QueuedLane:
         self._on_gone = on_gone
         self._gone_error = gone_error
         self._slots = Slots(QUEUE_DEPTH)
-        self._in_flight: dict[int, _InFlight] = {}
+        self._in_flight: dict[int, QueuedCommand] = {}
         self._tags = itertools.count(1)
         self._refusing = False
         self._hung_up = False
-        self._idle_wait = trio.CancelScope()
+        self._reading = trio.CancelScope()
+        self._waiting_readable = trio.CancelScope()
         self._reader_ended = trio.Event()
 
-    def start(self) -> None:
-        """Start the reader.  Must be called once, inside trio."""
+    def start_reader(self) -> None:
+        """Must be called once, inside trio."""
+        BUSY_POLL.add(self._fd, self._look)
         trio.lowlevel.spawn_system_task(self._read_answers, name=f"sg reader of fd {self._fd}")
 
     @property
     def stranded(self) -> int:
-        return sum(1 for entry in self._in_flight.values() if entry.task is None)
+        return sum(1 for entry in self._in_flight.values() if entry.on_end is None)
 
     async def execute(self, command: Command, phase: DataPhase) -> Completion:
         """Send one command and wait for its end.
@@ -107,96 +114,130 @@ class QueuedLane:
         """
         slot = await self._slots.take(self)
         try:
-            entry = await self._send_tagged(slot, command, phase)
+            host_tag = await self._host_tags.take(self)
         except BaseException:
             self._slots.give_back(slot)
             raise
-        return await _settled(entry)
+        return await settled(self._send(slot, host_tag, command, phase, waking()))
+
+    def start(self, command: Command, phase: DataPhase, on_end: OnEnd) -> QueuedCommand | None:
+        """Send one command without waiting; None when there is no slot or no tag for it.
+
+        Raises:
+            OSError, TransportGone: as `execute`.
+        """
+        slot = self._slots.take_at_once()
+        if slot is None:
+            return None
+        host_tag = self._host_tags.take_at_once()
+        if host_tag is None:
+            self._slots.give_back(slot)
+            return None
+        return self._send(slot, host_tag, command, phase, on_end)
 
     def refuse(self) -> None:
         """Take no more commands and end those that wait for a slot; what is in flight goes on."""
         self._refusing = True
         self._slots.refuse_waiting(self, self._gone_error)
         self._host_tags.refuse_waiting(self, self._gone_error)
-        self._end_reader_if_idle()
+        self._end_reader_if_done()
 
     def abandon_waiting(self) -> None:
-        """End every `execute`: commands in flight are stranded from now on."""
+        """Tell everybody who waits that it is over: commands in flight are stranded from now on."""
         for entry in self._in_flight.values():
-            if entry.task is not None:
-                trio.lowlevel.reschedule(entry.task, outcome.Error(self._gone_error()))
-                entry.task = None
+            entry.end(self._gone_error())
 
     async def wait_idle_closed(self) -> None:
         """Wait until the descriptor is closed, unless a command in flight still needs it."""
         if not self._in_flight:
             await self._reader_ended.wait()
 
-    async def _send_tagged(self, slot: int, command: Command, phase: DataPhase) -> _InFlight:
-        host_tag = await self._host_tags.take(self)
-        try:
-            return self._send(slot, host_tag, command, phase)
-        except BaseException:
-            self._host_tags.give_back(host_tag)
-            raise
-
     @trio.lowlevel.enable_ki_protection
-    def _send(self, slot: int, host_tag: int, command: Command, phase: DataPhase) -> _InFlight:
-        """Submit and record, in one step that nothing can interrupt."""
-        if self._refusing:
-            raise self._gone_error()
-        entry = _InFlight(next(self._tags), host_tag, trio.lowlevel.current_task())
-        entry.pinned = self._queue.submit(slot, entry.tag, command.cdb, phase, command.timeout_s)
+    def _send(
+        self, slot: int, host_tag: int, command: Command, phase: DataPhase, on_end: OnEnd
+    ) -> QueuedCommand:
+        """Submit and record, in one step that nothing can interrupt; places that are not used are given back."""
+        entry = QueuedCommand(on_end, next(self._tags), host_tag)
+        try:
+            if self._refusing:
+                raise self._gone_error()
+            entry.pinned = self._queue.submit(
+                slot, entry.tag, command.cdb, phase, command.timeout_s
+            )
+        except BaseException:
+            self._give_back(slot, host_tag)
+            raise
         self._in_flight[slot] = entry
         return entry
 
     async def _read_answers(self) -> None:
         try:
-            with self._idle_wait:
-                while self._in_flight or not self._refusing:
-                    await self._wait_readable()
-                    self._take_answers()
-        except OSError as error:
-            # Nothing can be read back any more, so nobody may wait for it; the entries stay stranded.
-            self._on_gone(f"reading answers from the sg driver failed ({error.strerror})")
-            self.abandon_waiting()
+            with self._reading:
+                with self._waiting_readable:
+                    while not self._is_done:
+                        await BUSY_POLL.wait_readable(self._fd)
+                        self._look()
+                while not self._is_done:
+                    await trio.sleep(_HUNG_UP_POLL_S)
+                    self._look()
         finally:
+            BUSY_POLL.remove(self._fd)
             os.close(self._fd)
             self._reader_ended.set()
 
-    async def _wait_readable(self) -> None:
-        if self._hung_up:
-            await trio.sleep(_HUNG_UP_POLL_S)
-        else:
-            await trio.lowlevel.wait_readable(self._fd)
+    @property
+    def _is_done(self) -> bool:
+        """Whether nothing is to be read any more, nor ever will be."""
+        return self._refusing and not self._in_flight
+
+    @trio.lowlevel.enable_ki_protection
+    def _look(self) -> None:
+        """Take in what has come; called by the reader or whoever else has found the node readable."""
+        try:
+            self._take_answers()
+        except OSError as error:
+            self._fail(error)
+        self._end_reader_if_done()
 
     def _take_answers(self) -> None:
         answers = self._queue.harvest(max(1, len(self._in_flight)))
         for answer in answers:
             self._settle(answer)
         if not answers and not self._hung_up and self._queue.hung_up():
-            self._hung_up = True
-            self._on_gone("its device was deleted")
+            self._hang_up()
+
+    def _hang_up(self) -> None:
+        """From now on the node is readable for ever, so that to wait for that would be to spin."""
+        self._hung_up = True
+        BUSY_POLL.remove(self._fd)
+        self._wake_reader(self._waiting_readable)
+        self._on_gone("its device was deleted")
+
+    def _fail(self, error: OSError) -> None:
+        """Nothing can be read back any more, so nobody may wait for it; the entries stay stranded."""
+        BUSY_POLL.remove(self._fd)
+        self._wake_reader(self._reading)
+        self._on_gone(f"reading answers from the sg driver failed ({error.strerror})")
+        self.abandon_waiting()
 
     def _settle(self, answer: Answer) -> None:
         entry = self._in_flight.get(answer.slot)
         if entry is None or entry.tag != answer.tag:
             raise OSError(errno_codes.EPROTO, "an answer to a command that was never sent")
         del self._in_flight[answer.slot]
-        if entry.task is not None:
-            trio.lowlevel.reschedule(entry.task, outcome.Value(answer.completion))
-        self._host_tags.give_back(entry.host_tag)
-        self._slots.give_back(answer.slot)
+        entry.pinned = None
+        self._give_back(answer.slot, entry.host_tag)
+        entry.end(answer.completion)
 
-    def _end_reader_if_idle(self) -> None:
-        if not self._in_flight:
-            self._idle_wait.cancel()
+    def _give_back(self, slot: int, host_tag: int) -> None:
+        self._host_tags.give_back(host_tag)
+        self._slots.give_back(slot)
 
+    def _end_reader_if_done(self) -> None:
+        if self._is_done:
+            self._wake_reader(self._reading)
 
-async def _settled(entry: _InFlight) -> Completion:
-    def strand(_raise_cancel: Callable[[], object]) -> trio.lowlevel.Abort:
-        entry.task = None
-        return trio.lowlevel.Abort.SUCCEEDED
-
-    completion: Completion = await trio.lowlevel.wait_task_rescheduled(strand)
-    return completion
+    def _wake_reader(self, wait: trio.CancelScope) -> None:
+        """It may rest while others poll (`BusyPoll.wait_readable`), for as long as they do."""
+        BUSY_POLL.disturb()
+        wait.cancel()

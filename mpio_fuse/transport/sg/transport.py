@@ -5,7 +5,8 @@ Theory of operation
 What carries what, and why:
 
 - *Data commands* (READ, WRITE, SYNCHRONIZE CACHE ...; `routing`) are written to the node and read back when ready
-  (`queued`).  Sixteen at once, no thread each, data copied once between the kernel and the caller's buffer.
+  (`queued`).  Sixteen at once, no thread each, data copied once between the kernel and the caller's buffer.  They can
+  be started (`SgTransport.start`), without a task each.
 - *Everything else* (INQUIRY, TEST UNIT READY, PERSISTENT RESERVE ...) goes through libsgutils2's pass-through in one
   of four threads (`pass_through`), on an open file of its own: a health check must not wait behind sixteen hung
   reads.
@@ -24,16 +25,19 @@ The contract of `mpio_fuse.transport.contract`, as it works out here:
 - *Timeouts* are given to the kernel: in milliseconds when queued, in whole seconds (rounded up) when passed through.
 - *No room* (ENOMEM, a queue shorter than ours) is waited for a short while and then reported as REQUEUE: the
   command was not sent.
-- *Closing* ends every `execute`; descriptors stay open until the kernel has given the last stranded command back,
-  so ``stranded`` stays true after it.
+- *Starting* is for data commands that a slot and a tag are free for.  What the driver does not take is not started,
+  whatever the reason: `execute` finds out again, and waits or says it.
+- *Closing* ends every command for who waits for it; descriptors stay open until the kernel has given the last stranded
+  one back, so ``stranded`` stays true after it.
 
 One thread (trio's), one run.  Open a node after the last fork: the driver takes commands only from the opener.
 """
 
 import trio
 
-from mpio_fuse.errors import TransportError, TransportGone
+from mpio_fuse.errors import TransportError, TransportGone, UsageError
 from mpio_fuse.scsi.command import Command, Completion, HostStatus
+from mpio_fuse.transport.contract import OnEnd
 from mpio_fuse.transport.data_phase import DataPhase, data_phase_of
 from mpio_fuse.transport.sg.host_tags import host_tags_of
 from mpio_fuse.transport.sg.native import (
@@ -45,7 +49,7 @@ from mpio_fuse.transport.sg.native import (
 )
 from mpio_fuse.transport.sg.node import OpenNode, open_node, reserve_transfer_buffer
 from mpio_fuse.transport.sg.pass_through import PassThrough, PassThroughLane, Reset
-from mpio_fuse.transport.sg.queued import QueuedLane
+from mpio_fuse.transport.sg.queued import QueuedCommand, QueuedLane
 from mpio_fuse.transport.sg.refusals import (
     Refusal,
     next_step,
@@ -80,7 +84,7 @@ class SgTransport:
         self._pass_through = PassThroughLane(
             node.control_fd, self._gone_error, run_pass_through, run_reset
         )
-        self._queued.start()
+        self._queued.start_reader()
 
     @property
     def name(self) -> str:
@@ -130,6 +134,16 @@ class SgTransport:
             await trio.sleep(pause_s)
         return Completion(host_status=HostStatus.REQUEUE)
 
+    def start(self, command: Command, on_end: OnEnd) -> QueuedCommand | None:
+        """Send one data command without waiting; None when that cannot be, and for all that `execute` has to say."""
+        try:
+            phase = data_phase_of(command, self._max_transfer_bytes)
+            if self._gone is not None or lane_of(command.cdb) is not Lane.QUEUED:
+                return None
+            return self._queued.start(command, phase, on_end)
+        except (UsageError, TransportGone, OSError):
+            return None
+
     async def reset_logical_unit(self) -> None:
         if self._gone is not None:
             raise self._gone_error()
@@ -139,7 +153,7 @@ class SgTransport:
             raise self._unconfirmed(error) from error
 
     async def aclose(self) -> None:
-        """End every `execute` with `TransportGone` and give the node up."""
+        """End every command with `TransportGone` and give the node up."""
         self._vanish("it was closed")
         self._queued.abandon_waiting()
         self._pass_through.end()
