@@ -56,6 +56,7 @@ class _Carriage:
     on_end: OnEnd | None = None
     """Who started it and waits for its end, if nobody waits for ``caller``."""
 
+    arrived: trio.Event = attrs.Factory(trio.Event)
     task: Task | None = None
     """What it is at the target, once it arrived there."""
 
@@ -207,7 +208,15 @@ class SimulatedTransport:
             answer = self.model.execute(carriage.nexus, carriage.command.cdb, carriage.data_out)
             self._deliver(carriage, answer)
         else:
-            trio.lowlevel.spawn_system_task(self._carry, carriage, fault)
+            trio.lowlevel.spawn_system_task(
+                self._carry, carriage, fault, self._patience_s(carriage, fault), self.link.arrival_s
+            )
+
+    def _patience_s(self, carriage: _Carriage, fault: Fault | None) -> float:
+        """After how long it is given back without an answer; of now, whatever becomes of the link."""
+        if fault is not None and fault.after_s is not None:
+            return fault.after_s
+        return carriage.command.timeout_s if self.link.times_out else math.inf
 
     def _abandon(self, carriage: _Carriage) -> None:
         if carriage in self._queue:
@@ -236,31 +245,33 @@ class SimulatedTransport:
         carriage.tell(completion)
         self._start_queued()
 
-    async def _carry(self, carriage: _Carriage, fault: Fault | None) -> None:
+    async def _carry(
+        self, carriage: _Carriage, fault: Fault | None, patience_s: float, arrival_s: float
+    ) -> None:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._expire, carriage, fault)
+            nursery.start_soon(self._expire, carriage, fault, patience_s)
             if fault is None or fault.loss is Loss.ANSWER:
-                answer = await self._travel(carriage)
+                answer = await self._travel(carriage, arrival_s)
                 if answer is not None and fault is None:
                     self._deliver(carriage, answer)
 
-    async def _expire(self, carriage: _Carriage, fault: Fault | None) -> None:
-        """Give back what did not come back in time."""
-        host_status: int = HostStatus.TIME_OUT if fault is None else fault.host_status
-        after_s = None if fault is None else fault.after_s
-        if after_s is None:
-            after_s = carriage.command.timeout_s if self.link.times_out else math.inf
-        with trio.move_on_after(after_s):
+    async def _expire(self, carriage: _Carriage, fault: Fault | None, patience_s: float) -> None:
+        """Give back what did not come back in time; what loses its answer, not before it has arrived."""
+        with trio.move_on_after(patience_s):
             await carriage.given_back.wait()
+        if fault is not None and fault.loss is Loss.ANSWER:
+            await carriage.arrived.wait()
+        host_status = HostStatus.TIME_OUT if fault is None else fault.host_status
         self._give_back(carriage, Completion(host_status=host_status))
 
-    async def _travel(self, carriage: _Carriage) -> Answer | None:
+    async def _travel(self, carriage: _Carriage, arrival_s: float) -> Answer | None:
         """To the target, in flight there, and back; None when no answer arrives."""
-        await _sleep(self.link.arrival_s)
+        await _sleep(arrival_s)
         if self._is_interrupted(carriage):
             return None
         task = self.model.arrive(carriage.nexus, carriage.command.cdb, carriage.data_out)
         carriage.task = task
+        carriage.arrived.set()
         await self._in_flight(task)
         answer = task.perform()
         await _sleep(self.link.answer_s)
@@ -280,6 +291,7 @@ class SimulatedTransport:
         if not self._is_cut(carriage.nexus):
             return False
         self._give_back(carriage, Completion(host_status=self.link.interrupted_as))
+        carriage.arrived.set()
         return True
 
     def _is_cut(self, nexus: Nexus) -> bool:

@@ -20,7 +20,7 @@ class Loss(enum.Enum):
     """It never arrives: nothing happens at the target."""
 
     ANSWER = "answer"
-    """It takes effect, and nobody is told."""
+    """It takes effect, and nobody is told; given back not before it has arrived."""
 
 
 def any_command(_command: Command) -> bool:

@@ -26,6 +26,7 @@ from tests.transport.conformance import (
     ResetConformance,
     SlowConformance,
     SlowResetConformance,
+    StartedCommand,
     StartingConformance,
     TransportConformance,
     UnitAttentionConformance,
@@ -529,3 +530,34 @@ async def test_commands_that_a_reset_does_not_drop_are_answered(
     await transport.reset_logical_unit()
     await trio.sleep(5)
     assert ends == [Completion()]
+
+
+async def test_what_loses_its_answer_is_given_back_only_after_it_has_arrived(
+    autojump_clock: object,
+) -> None:
+    """Else it would reach the target later, and nobody could stop it."""
+    model = LogicalUnitModel()
+    transport = SimulatedTransport(model, HOST_A)
+    transport.link.arrival_s = 5.0
+    transport.link.lose_answers(after_s=0.1)
+    started_s = trio.current_time()
+    completion = await transport.execute(write(0, bytes(BLOCK), BLOCK))
+    assert completion.host_status == HostStatus.TIME_OUT
+    assert trio.current_time() - started_s == pytest.approx(5.0)
+    assert len(model.medium.history) == 1
+
+
+async def test_a_link_that_heals_gives_nothing_back_that_was_to_hang(
+    autojump_clock: object,
+) -> None:
+    """Whether it hangs is decided when it is sent."""
+    model = LogicalUnitModel()
+    transport = StartingSimulatedTransport(model, HOST_A)
+    transport.link.arrival_s, transport.link.times_out = 5.0, False
+    began_s = trio.current_time()
+    one = StartedCommand(transport, write(0, bytes(BLOCK), BLOCK, timeout_s=1.0))
+    transport.link.heal()
+    transport.link.times_out = True
+    assert (await one.completion()).is_good
+    assert trio.current_time() - began_s == pytest.approx(5.0)
+    assert len(model.medium.history) == 1
