@@ -4,6 +4,7 @@ import contextlib
 import os
 import socket
 import threading
+import weakref
 from collections.abc import Sequence
 
 import attrs
@@ -19,12 +20,12 @@ HANG_S = 30.0
 
 @attrs.frozen
 class Sent:
-    """One command as the driver got it."""
+    """One command as the driver got it; ``data`` is there for as long as the lane pins it."""
 
     slot: int
     tag: int
     cdb: bytes
-    pinned: object
+    data: "weakref.ref[memoryview]"
 
 
 class FakeDriver:
@@ -53,12 +54,13 @@ class FakeDriver:
             raise OSError(errno, os.strerror(errno))
         assert slot not in self.held, "two commands in one place"
         assert len(self.held) < QUEUE_DEPTH, "EDOM"
-        command = Sent(slot, tag, cdb, memoryview(phase.data))
+        pinned = memoryview(phase.data)
+        command = Sent(slot, tag, cdb, weakref.ref(pinned))
         self.sent.append(command)
         self.held[slot] = command
         if self.answers_at_once:
             self.answer(command)
-        return command.pinned
+        return pinned
 
     def harvest(self, room: int) -> Sequence[Answer]:
         if self.read_errno:

@@ -142,6 +142,22 @@ async def test_cancelled_while_waiting_it_is_not_sent_and_others_keep_their_orde
     assert driver.sent[-1].cdb == read_of(QUEUE_DEPTH + 1).cdb
 
 
+async def test_cancelled_while_waiting_for_a_tag_it_gives_its_slot_back(
+    node: FakeNode, nursery: trio.Nursery
+) -> None:
+    host_tags = Slots(QUEUE_DEPTH)
+    tags = [await host_tags.take(None) for _ in range(QUEUE_DEPTH)]
+    transport = make_transport(node, host_tags)
+    readers = Readers(transport, nursery)
+    await readers.start(0)
+    await readers.cancel(0)
+    for tag in tags:
+        host_tags.give_back(tag)
+    await readers.start(*range(1, QUEUE_DEPTH + 1))
+    assert len(node.driver.sent) == QUEUE_DEPTH
+    await transport.aclose()
+
+
 async def test_one_hosts_tags_bound_all_its_nodes(nursery: trio.Nursery) -> None:
     nodes = [FakeNode(), FakeNode()]
     host_tags = Slots(3)

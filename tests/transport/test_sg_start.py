@@ -55,8 +55,8 @@ class FakeDisk(FakeDriver):
         self.answer(command, self._completion(command))
 
     def _completion(self, command: Sent) -> Completion:
-        data = command.pinned
-        assert isinstance(data, memoryview)
+        data = command.data()
+        assert data is not None, "unpinned while the driver has it"
         begin = BLOCK * int.from_bytes(command.cdb[2:6], "big")
         there = self.blocks[begin : begin + len(data)]
         if len(there) < len(data):
@@ -144,8 +144,8 @@ async def transport(node: FakeNode, host_tags: Slots) -> AsyncIterator[SgTranspo
     transport = SgTransport("/dev/sg9", node.node, node.driver, host_tags)
     await wait_all_tasks_blocked()
     yield transport
-    await transport.aclose()
     BUSY_POLL.cool()
+    await transport.aclose()
 
 
 def read_of(lba: int) -> Command:
@@ -208,7 +208,6 @@ async def test_abandoned_it_keeps_slot_tag_and_buffer_until_it_is_given_back(
     one = StartedCommand(transport, read(0, buffer, BLOCK))
     assert one.started is not None
     one.started.abandon()
-    driver.sent.clear()
     assert transport.stranded == 1
     assert host_tags.take_at_once() is None
     with pytest.raises(BufferError):

@@ -138,7 +138,7 @@ class SgTransport:
         """Send one data command without waiting; None when that cannot be, and for all that `execute` has to say."""
         try:
             phase = data_phase_of(command, self._max_transfer_bytes)
-            if self._gone is not None or lane_of(command.cdb) is not Lane.QUEUED:
+            if lane_of(command.cdb) is not Lane.QUEUED:
                 return None
             return self._queued.start(command, phase, on_end)
         except (UsageError, TransportGone, OSError):
