@@ -43,19 +43,20 @@ class SameDisk:
         told = underpath.suspicion
         is_ours = None
         with trio.move_on_after(patience_s):
-            is_ours = await self._asked(underpath)
+            is_ours = await self._prober(underpath).leads_to(self._wwid)
+        if is_ours is False:
+            underpath.removed(f"this node does not lead to {self._wwid} any more")
+            return False
+        if is_ours:
+            is_ours = None
+            with trio.move_on_after(patience_s):
+                is_ours = await self.has_our_size(underpath)
         if is_ours is None:
             underpath.registered = False
             underpath.failed("does not answer INQUIRY")
         elif is_ours and told is not None:
             told.is_doubt = False
         return bool(is_ours)
-
-    async def _asked(self, underpath: Underpath) -> bool | None:
-        answer = await self._prober(underpath).leads_to(self._wwid)
-        if answer is False:
-            underpath.removed(f"this node does not lead to {self._wwid} any more")
-        return await self.has_our_size(underpath) if answer else answer
 
     async def has_our_size(self, underpath: Underpath) -> bool:
         """As far as READ CAPACITY is answered: some targets refuse it to those that are not registered."""

@@ -46,10 +46,15 @@ def ownership_of(host: Host) -> PersistentOwnership:
 
 
 class World:
-    """One simulated logical unit; hosts come to it with `host`."""
+    """One simulated logical unit; hosts come to it with `host`, over transports of that kind."""
 
-    def __init__(self, model: LogicalUnitModel | None = None) -> None:
+    def __init__(
+        self,
+        model: LogicalUnitModel | None = None,
+        kind: type[SimulatedTransport] = SimulatedTransport,
+    ) -> None:
         self.model = model or LogicalUnitModel()
+        self._kind = kind
         self._witness = Nexus("iqn.witness", 9)
 
     async def host(
@@ -66,7 +71,7 @@ class World:
         """
         settings["underpaths"] = rules or UnderpathRules(no_path_timeout_s=0)
         transports = [
-            SimulatedTransport(self.model, Nexus(f"iqn.host-{name}", port), name=f"{name}{port}")
+            self._kind(self.model, Nexus(f"iqn.host-{name}", port), name=f"{name}{port}")
             for port in range(1, underpaths + 1)
         ]
         logical_unit = await probe(transports[0], timeout_s=10)
