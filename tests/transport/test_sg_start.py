@@ -313,7 +313,8 @@ async def test_a_hang_up_that_the_reader_finds_leaves_too(
 ) -> None:
     started_reads(transport, 1)
     driver.hang_up()
-    await wait_all_tasks_blocked()
+    with trio.fail_after(HANG_S):  # a reader that spins is never blocked
+        await wait_all_tasks_blocked()
     assert not BUSY_POLL.look()
     driver.answer_all()
     await transport.aclose()
