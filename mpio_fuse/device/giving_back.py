@@ -67,6 +67,7 @@ class GivingBack:
         last = self._registrar.last_state
         is_anothers = (
             last is not None
+            and not self._registrar.is_outdated
             and last.reservation.is_held
             and not last.is_held_by(self._settings.key)
             and not self._registrar.owes_abort

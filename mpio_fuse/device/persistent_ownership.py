@@ -190,12 +190,22 @@ class PersistentOwnership:
             return await self._unregister()
 
     async def _unregister(self) -> str:
-        """Figure 6; what of ours the array still has, in words."""
-        await self._find_leftover()
-        had_registrations = any(one.registered for one in self._underpaths)
-        await Runner(self.registrar).run(unregister(reserved=False))
-        if not had_registrations:
-            return ""
+        """Figure 6; what of ours the array still has, in words.
+
+        Twice, if need be: what we count as registered may have been preempted since, and hide what nobody counts.
+        """
+        left = ""
+        for _ in range(2):
+            await self._find_leftover()
+            if not any(one.registered for one in self._underpaths):
+                break
+            await Runner(self.registrar).run(unregister(reserved=False))
+            left = await self._left_behind()
+            if not left:
+                break
+        return left
+
+    async def _left_behind(self) -> str:
         try:
             state = await self.registrar.read_state()
         except NoUsableUnderpath:

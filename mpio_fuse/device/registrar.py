@@ -89,6 +89,8 @@ class Registrar:
         self.reserved: Underpath | None = None
         self.last_state: ReserveState | None = None
         """What the array said last: for people who ask; decisions read anew."""
+        self.is_outdated = False
+        """Whether ``last_state`` is from before a command that changes the reservation."""
         self.timeout_s = settings.control_timeout_s
         self.owes_abort = False
         """Whether commands of somebody we preempted may still reach the medium."""
@@ -260,6 +262,7 @@ class Registrar:
             state = await first_answer(self._by_health(), self._read_state_on, patience_s)
         if state is not None:
             self.last_state = state
+            self.is_outdated = False
             return state
         raise NoUsableUnderpath(
             "no underpath answers PERSISTENT RESERVE IN",
@@ -272,6 +275,7 @@ class Registrar:
         speakers = self._speakers()
         while (underpath := await speakers.following()) is not None:
             command = pr_out.reserve(self.key, TYPE)
+            self.is_outdated = True
             completion = await self._issue(underpath, command)
             self._log.debug("reserve", underpath=underpath.name, answer=describe(completion))
             if not completion.is_good and not is_answer_lost(completion):
@@ -297,7 +301,21 @@ class Registrar:
                 return await self.reserve()  # the victim has released it meanwhile
             if state.reservation.holder != victim:
                 return Outcome.REFUSED
+            if await self._register_anew(underpath) and await self._preempt_on(underpath, victim):
+                return Outcome.GOOD
         return Outcome.REFUSED
+
+    async def _register_anew(self, underpath: Underpath) -> bool:
+        """Undo a registration that the array lists and does not honour, and make it again; whether it is made.
+
+        LIO: when a session comes back with another ISID, the first of its port's registrations to go makes the port
+        count as unregistered, and only a new registration ends that.  For when another host holds the reservation:
+        ours would go with its holder's registration.
+        """
+        if not underpath.registered:  # it failed for reasons of its own
+            return False
+        await self.unregister(underpath)
+        return await self.register(underpath, ignore_existing=True)
 
     async def release(self) -> Outcome:
         """Release our reservation and see that it is gone.
@@ -342,13 +360,16 @@ class Registrar:
             return state
         speakers = self._speakers()
         while (underpath := await speakers.following()) is not None:
-            # A new session may have lost its registration unnoticed; that we were not preempted the state has told.
-            if await self.move_to(underpath) or (
-                await self.register(underpath, ignore_existing=True)
-                and await self.move_to(underpath)
-            ):
-                self._log.info("reservation moved from a dead underpath", underpath=underpath.name)
-                return await self._release_after_moving(underpath)
+            if not await self.move_to(underpath):
+                # A new session may have lost its registration unnoticed; or we were preempted a moment ago.
+                state = await self.read_state()
+                if not state.is_held_by(self.key):
+                    return state
+                is_registered = await self.register(underpath, ignore_existing=True)
+                if not is_registered or not await self.move_to(underpath):
+                    continue
+            self._log.info("reservation moved from a dead underpath", underpath=underpath.name)
+            return await self._release_after_moving(underpath)
         return state
 
     async def _release_after_moving(self, holder: Underpath) -> ReserveState:
@@ -386,6 +407,7 @@ class Registrar:
 
     async def _send_preempt(self, underpath: Underpath, victim: ReservationKey) -> Completion:
         """PREEMPT AND ABORT; PREEMPT where the array says that it does not have that."""
+        self.is_outdated = True
         command = pr_out.preempt_and_abort(self.key, victim, TYPE)
         completion = await self._issue(underpath, command, PREEMPT_TIMEOUT_S)
         self.lacks_abort = judge(completion) in _NOT_THERE
