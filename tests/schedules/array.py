@@ -24,6 +24,7 @@ from tests.schedules.stamps import (
 )
 
 BLOCKS = 64
+TARGET_CHANGED = (0x3F, 0x0E)
 TYPE = PrType.EXCLUSIVE_ACCESS_REGISTRANTS_ONLY
 KEYS = {name: ReservationKey.from_int(0x5EED_0000_0000_0000 + ord(name)) for name in "abcx"}
 """Each host's reservation key; ``x`` is no host of ours."""

@@ -11,14 +11,13 @@ from mpio_fuse.scsi.command import Command, HostStatus, Status
 from mpio_fuse.scsi.opcodes import OpCode, PrOut
 from mpio_fuse.scsi.sense import SenseKey
 from mpio_fuse.target.refusal import RESERVATION_CONFLICT, Ending, check_condition
-from tests.schedules.array import KEYS, TYPE, ArrayUnit
+from tests.schedules.array import KEYS, TARGET_CHANGED, TYPE, ArrayUnit
 from tests.schedules.chronicle import Swapped
 
 if TYPE_CHECKING:
     from tests.schedules.hosts import Port
     from tests.schedules.world import World
 
-_TARGET_CHANGED = (0x3F, 0x0E)
 _IN_TRANSITION = (0x04, 0x0A)
 _UNREADABLE = (0x11, 0x00)
 
@@ -208,7 +207,7 @@ class WrongDisk:
             transport.model = other
         world.chronicle.add(Swapped, host=self.host, port=self.port)
         other.attach(port.nexus)
-        other.attend(port.nexus, _TARGET_CHANGED)
+        other.attend(port.nexus, TARGET_CHANGED)
 
 
 @attrs.frozen

@@ -26,7 +26,7 @@ from mpio_fuse.target.nexus import Nexus
 from mpio_fuse.transport.contract import OnEnd, Started
 from mpio_fuse.transport.simulated import SimulatedTransport, StartingSimulatedTransport
 from mpio_fuse.transport.simulated_link import Link
-from tests.schedules.array import KEYS, ArrayUnit, SentCdb, initiator
+from tests.schedules.array import KEYS, TARGET_CHANGED, ArrayUnit, SentCdb, initiator
 from tests.schedules.chronicle import Chronicle, FencedHost, Kind, LifeEnded, Sent, Warned
 from tests.schedules.schedule import HostSetup
 
@@ -182,12 +182,14 @@ class Port:
         self.link.arrival_s = self.link.answer_s = self.latency_s
 
     def log_in_again(self, isid: str | None = None) -> None:
-        """A new session: the old one's commands die."""
+        """A new session: the old one's commands die.  One with another disk is told so by its first command."""
         if not self.transports:
             return
         self.nexus = self.transports[-1].log_in_again(isid)
         for transport in self.transports:
             transport.nexus = self.nexus
+        if self.unit is not None:
+            self.unit.attend(self.nexus, TARGET_CHANGED)
 
 
 class Life:

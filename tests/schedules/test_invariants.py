@@ -337,3 +337,66 @@ def test_8_nothing_is_left(told: Told) -> None:
     assert told.broken == set()
     told.add(Over, held_by="", registered=("a",), forlorn=(), cut_off=())
     assert told.broken == {8}
+
+
+@pytest.mark.parametrize(("action", "is_cause"), [("REGISTER", True), ("RELEASE", False)])
+def test_5_a_grant_without_reservation_ends_by_what_raises_the_generation(
+    action: str, *, is_cause: bool
+) -> None:
+    told = Told()
+    told.grant(1, options=NO_RESERVE)
+    told.reserve_out(action, "b", of_key="b")
+    told.add(FencedHost, host="a", life=1)
+    assert told.broken == (set() if is_cause else {5})
+
+
+def test_5_what_came_before_the_open_is_no_cause() -> None:
+    told = Told()
+    told.reserve_out("REGISTER", "b", of_key="b")
+    told.grant(1, options=NO_RESERVE)
+    told.add(FencedHost, host="a", life=1)
+    assert told.broken == {5}
+
+
+@pytest.mark.parametrize("keeps", [True, False])
+def test_5_a_power_loss_that_kept_everything_is_no_cause(told: Told, *, keeps: bool) -> None:
+    told.add(PowerLost, stamps=(0,) * CELLS, keeps=keeps)
+    told.add(FencedHost, host="a", life=1)
+    assert told.broken == ({5} if keeps else set())
+
+
+def test_6_a_write_has_a_bound_of_its_own(told: Told) -> None:
+    told.begin_write(1)
+    told.now_s += 71
+    told.land(1)
+    told.end(1)
+    assert told.broken == {6}
+
+
+@pytest.mark.parametrize(
+    ("text", "is_excused"),
+    [("key 0x1 is still registered, 1 times", True), ("the reservation could not", False)],
+)
+def test_8_a_lost_session_excuses_a_registration_and_nothing_else(
+    text: str, *, is_excused: bool
+) -> None:
+    told = Told()
+    told.begin(1, Kind.UNMOUNT, is_epilogue=True)
+    told.end(1, Outcome.ERROR, told=text)
+    told.add(Over, held_by="", registered=(), forlorn=("a",), cut_off=())
+    assert told.broken == (set() if is_excused else {8})
+
+
+@pytest.mark.parametrize(("cells", "is_excused"), [(range(2), True), (range(6, 8), False)])
+def test_7_another_disk_excuses_only_the_request_that_met_it(
+    told: Told, cells: range, *, is_excused: bool
+) -> None:
+    """The other reads what is not there."""
+    told.begin(1, Kind.WRITE, handle=1, cells=range(8))
+    told.land(1, first_cell=0)
+    told.land(1, first_cell=6)
+    told.end(1)
+    told.begin(2, Kind.READ, handle=1, cells=cells)
+    told.land(OTHER_DISK, is_other_disk=True)
+    told.end(2, found=(0, 0))
+    assert (7 in told.broken) is not is_excused

@@ -25,6 +25,8 @@ ABORTS = "PREEMPT_AND_ABORT"
 TAKES = frozenset((ABORTS, "PREEMPT", "CLEAR"))
 """What takes registrations, and with the holder's the reservation."""
 
+REGISTERS = frozenset(("REGISTER", "REGISTER_AND_IGNORE_EXISTING_KEY"))
+
 
 @attrs.frozen
 class Violation:

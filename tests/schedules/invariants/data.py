@@ -26,7 +26,7 @@ from tests.schedules.chronicle import (
     Warned,
 )
 from tests.schedules.invariants.account import TAKES, Account, Request, Violation, victim_of
-from tests.schedules.stamps import CELLS, OTHER_DISK, TORN
+from tests.schedules.stamps import CELLS, CELLS_PER_BLOCK, OTHER_DISK, TORN
 
 _NOTHING = Request(
     Began(tick=-2, step=0, now_s=0.0, request=0, kind=Kind.WRITE, host="", life=0),
@@ -127,7 +127,9 @@ class _Walk:
         self._stray |= {
             one.number
             for one in self._account.requests.values()
-            if one.began.host == record.host and one.began.tick < record.tick < one.end_tick
+            if one.began.host == record.host
+            and one.began.tick < record.tick < one.end_tick
+            and _share_a_block(one.began.cells, record)
         }
 
     def _end(self, request: Request) -> Iterator[Violation]:
@@ -227,6 +229,13 @@ class _Walk:
 
     def _written_by(self, stamp: int) -> Request:
         return self._account.requests.get(stamp, _NOTHING)
+
+
+def _share_a_block(cells: range, landed: Landed) -> bool:
+    """Whether a request for these cells may have sent that: it is sent in whole blocks."""
+    first = cells.start - cells.start % CELLS_PER_BLOCK
+    stop = -(-cells.stop // CELLS_PER_BLOCK) * CELLS_PER_BLOCK
+    return first < landed.first_cell + len(landed.stamps) and landed.first_cell < stop
 
 
 def _over(number: int, older: Request, newer: Request) -> str:
