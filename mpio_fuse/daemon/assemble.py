@@ -143,7 +143,9 @@ async def _serve(
         key_claim = KeyClaim.take(name, str(found.wwid), key)
     except MpioError as error:
         _leave_out(name, error, assembled)
-        for transport in transports:  # and no command: to the array we would be the daemon that has it
+        for (
+            transport
+        ) in transports:  # and no command: to the array we would be the daemon that has it
             await transport.aclose()
         return
     device = PseudoDevice(_unit(found, about), transports, settings, name)

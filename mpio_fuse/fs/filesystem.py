@@ -10,7 +10,9 @@ error it raises carries the errno the caller is to see; turning the two into FUS
 file's pages.  But the kernel caches by inode, and a LUN has several: its file in the root, and one for each set of
 options in ``.ext``.  Five rules keep the cache honest:
 
-1. Only a handle that owns the reservation is cached; any other is direct.
+1. Only a handle that owns the reservation is cached; any other is direct.  So is a file opened with O_DIRECT: not
+   for honesty, but for speed.  What the kernel caches it also asks the size of, before the first read after each write
+   (GETATTR), and has the reader wait for it.
 2. Of all inodes of a LUN one at a time is cached: the one of the cached files that are open now.  A file
    opened meanwhile through another inode is direct.  It can do all but a shared mmap(2), which the kernel
    refuses (ENODEV) for direct files; once the others are closed, the next open by any name is cached again.
@@ -25,8 +27,8 @@ options in ``.ext``.  Five rules keep the cache honest:
    mapping would reach the disk in the new one's name.  Direct files lend themselves to neither.  Once those
    from before are closed, the next open is cached again.
 
-What a program has changed in mapped memory and not yet synced (msync(2)) is no write so far: files of another inode
-do not see it.
+What a program has changed in mapped memory and not yet synced (msync(2)) is no write so far: files of another inode,
+and direct ones, do not see it.
 
 *Options.*  The flags and the directory of an open add up; the LUN's configured default counts when neither names
 any.
@@ -218,7 +220,9 @@ class FileSystem:
         options = self._options(node, request, caller)
         handle = await node.device.open(options)
         cached_inode = self._cached_inode(node.device)
-        is_cacheable = handle.owns_reservation and not self._is_haunted(node.device)
+        is_cacheable = (
+            handle.owns_reservation and not request.uncached and not self._is_haunted(node.device)
+        )
         is_direct = not is_cacheable or cached_inode not in (None, inode)
         tenure = self._tenures[node.device]
         fh = next(self._numbers)

@@ -56,12 +56,14 @@ DURABLE_FLAGS = os.O_SYNC | os.O_DSYNC
 class OpenRequest:
     """What an open asks for.
 
-    ``durable``: each write is on the medium before it returns.  ``spelt`` are the flags that stand for the options.
+    ``durable``: each write is on the medium before it returns.  ``uncached``: it goes past the page cache.
+    ``spelt`` are the flags that stand for the options.
     """
 
     options: OpenOption
     durable: bool
     spelt: tuple[str, ...] = ()
+    uncached: bool = False
 
 
 def open_request(flags: int, table: Mapping[int, OpenOption] = FLAG_OPTIONS) -> OpenRequest:
@@ -78,4 +80,5 @@ def open_request(flags: int, table: Mapping[int, OpenOption] = FLAG_OPTIONS) -> 
         if flags & flag == flag:  # O_SYNC has two bits, and O_DSYNC is one of them
             options |= option
             spelt.append(_NAMES.get(flag, hex(flag)))
-    return OpenRequest(options, bool(flags & DURABLE_FLAGS), tuple(sorted(spelt)))
+    is_durable, is_uncached = bool(flags & DURABLE_FLAGS), bool(flags & os.O_DIRECT)
+    return OpenRequest(options, is_durable, tuple(sorted(spelt)), is_uncached)

@@ -9,14 +9,15 @@ import json
 import os
 import sys
 import time
+from typing import cast
 
 import pyfuse3
 import structlog
 import trio
 
-from mpio_fuse.fs.attributes import Ownership
+from mpio_fuse.fs.attributes import Attributes, Ownership
 from mpio_fuse.fs.filesystem import FileSystem
-from mpio_fuse.fs.namespace import Namespace
+from mpio_fuse.fs.namespace import DeviceFile, Namespace
 from mpio_fuse.fs.operations import (
     MAXIMUM_TASKS,
     MINIMUM_IDLE_TASKS,
@@ -24,6 +25,16 @@ from mpio_fuse.fs.operations import (
     mount_options,
 )
 from tests.fs.memory_device import MemoryDevice
+
+
+class Asked(FileSystem):
+    """One that notes on the device when the kernel asks for a file's attributes."""
+
+    def getattr(self, inode: int) -> Attributes:
+        node = self.namespace.node(inode)
+        if isinstance(node, DeviceFile):
+            cast("MemoryDevice", node.device).asked.append(("getattr",))
+        return super().getattr(inode)
 
 
 def _answer(line: str, devices: dict[str, MemoryDevice]) -> str:
@@ -62,7 +73,7 @@ def main(mountpoint: str, *named_sizes: str) -> None:
     pairs = [text.split("=") for text in named_sizes]
     devices = {name: MemoryDevice(name, int(size)) for name, size in pairs}
     ownership = Ownership(mode=0o600, uid=os.getuid(), gid=os.getgid())
-    fs = FileSystem(Namespace(devices.values()), ownership=ownership, time_ns=time.time_ns())
+    fs = Asked(Namespace(devices.values()), ownership=ownership, time_ns=time.time_ns())
     pyfuse3.init(Operations(fs), mountpoint, mount_options(allow_other=False))
     try:
         trio.run(_serve, fs, devices)

@@ -44,6 +44,11 @@ def test_o_sync_and_o_dsync_ask_for_durable_writes(flag: int, *, durable: bool) 
     assert open_request(os.O_WRONLY | flag).durable is durable
 
 
+@pytest.mark.parametrize(("flag", "uncached"), [(os.O_DIRECT, True), (os.O_SYNC, False)])
+def test_o_direct_asks_to_go_past_the_page_cache(flag: int, *, uncached: bool) -> None:
+    assert open_request(os.O_RDWR | flag).uncached is uncached
+
+
 def test_append_is_refused() -> None:
     with pytest.raises(UsageError, match="cannot be appended to"):
         open_request(os.O_WRONLY | os.O_APPEND)

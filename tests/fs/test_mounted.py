@@ -157,16 +157,54 @@ def test_no_reserve_opens_are_never_cached(mounted: Mounted) -> None:
         os.close(fd)
 
 
-def test_a_direct_write_is_seen_by_a_cached_reader(mounted: Mounted) -> None:
+@pytest.mark.parametrize("flag", [os.O_NONBLOCK, os.O_DIRECT])
+def test_a_direct_write_is_seen_by_a_cached_reader(mounted: Mounted, flag: int) -> None:
     reader = os.open(mounted.lun, os.O_RDONLY)
-    writer = os.open(mounted.lun, os.O_WRONLY | os.O_NONBLOCK)
+    writer = os.open(mounted.lun, os.O_WRONLY | flag)
+    page = mmap.mmap(-1, 4096)  # O_DIRECT wants it aligned
     try:
-        assert os.pread(reader, 4, 0) == bytes(4)
-        os.pwrite(writer, b"news", 0)
-        assert os.pread(reader, 4, 0) == b"news"
+        for news in (b"news", b"more"):
+            os.pread(reader, 4, 0)
+            page[:4] = news
+            os.pwritev(writer, [page], 0)
+            assert os.pread(reader, 4, 0) == news
     finally:
+        page.close()
         os.close(reader)
         os.close(writer)
+
+
+def test_o_direct_sees_what_a_cached_file_wrote(mounted: Mounted) -> None:
+    writer = os.open(mounted.lun, os.O_RDWR)
+    reader = os.open(mounted.lun, os.O_RDONLY | os.O_DIRECT)
+    page = mmap.mmap(-1, 4096)
+    try:
+        for news in (b"news", b"more"):
+            os.pwrite(writer, news, 0)
+            os.preadv(reader, [page], 0)
+            assert page[:4] == news
+    finally:
+        page.close()
+        os.close(reader)
+        os.close(writer)
+
+
+def test_with_o_direct_nobody_asks_for_the_size_between_a_write_and_a_read(
+    mounted: Mounted,
+) -> None:
+    """The kernel would before each read of a file that it caches, and have the reader wait."""
+    fd = os.open(mounted.lun, os.O_RDWR | os.O_DIRECT)
+    page = mmap.mmap(-1, 4096)
+    try:
+        mounted.tell("asked lun")
+        for _ in range(3):
+            os.pwritev(fd, [page], 0)
+            os.preadv(fd, [page], 0)
+        questions = mounted.asked("getattr")
+    finally:
+        page.close()
+        os.close(fd)
+    assert not questions
 
 
 def test_being_fenced_drops_the_page_cache(mounted: Mounted) -> None:
