@@ -64,6 +64,7 @@ class GivingBack:
 
         What cannot be known now (it may yet be carried out) is settled by the next `look`.
         """
+        self.note_loss()
         last = self._registrar.last_state
         is_anothers = (
             last is not None
@@ -74,6 +75,11 @@ class GivingBack:
         )
         if self.retention is None and not is_anothers:
             self.owes = True
+
+    def note_loss(self) -> None:
+        """What was retained and is another host's by now is over: what is taken later is not that."""
+        if not self.is_retaining:
+            self.retention = None
 
     async def bar(self, grant: Grant) -> None:
         """No write of ours may land once others may write."""

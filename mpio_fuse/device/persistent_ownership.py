@@ -190,19 +190,16 @@ class PersistentOwnership:
             return await self._unregister()
 
     async def _unregister(self) -> str:
-        """Figure 6; what of ours the array still has, in words.
-
-        Twice, if need be: what we count as registered may have been preempted since, and hide what nobody counts.
-        """
-        left = ""
-        for _ in range(2):
-            await self._find_leftover()
-            if not any(one.registered for one in self._underpaths):
-                break
-            await Runner(self.registrar).run(unregister(reserved=False))
+        """Figure 6; what of ours the array still has, in words."""
+        await self._find_leftover()
+        if not any(one.registered for one in self._underpaths):
+            return ""
+        await Runner(self.registrar).run(unregister(reserved=False))
+        left = await self._left_behind()
+        if left:
+            # What we counted as registered may have been preempted since, and have hidden what nobody counts.
+            await self.registrar.unregister_uncounted()
             left = await self._left_behind()
-            if not left:
-                break
         return left
 
     async def _left_behind(self) -> str:
@@ -414,6 +411,7 @@ class PersistentOwnership:
         if self._giving_back.owes:
             await self._finish_release()
         await self.registrar.read_state()
+        self._giving_back.note_loss()
 
     async def _finish_release(self) -> None:
         """Make up for a release that the last close could not do."""

@@ -237,6 +237,23 @@ class Registrar:
         except NoUsableUnderpath as error:
             self._log.info("leftovers unknown", cause=str(error))
 
+    async def unregister_uncounted(self) -> None:
+        """Take back what nobody counts: a registration whose answer was lost.
+
+        First over each nexus its own.  What is left then is of underpaths that cannot speak, or another host's.
+        """
+        asked = [one for one in self.underpaths if one.is_worth_asking]
+        gone = await self.each(asked, self.unregister)
+        try:
+            if self.key not in (await self.read_state()).keys:
+                return
+        except NoUsableUnderpath:
+            return
+        for speaker in gone[:1]:
+            if await self.register(speaker, ignore_existing=True):
+                await self._preempt_leftovers(speaker, len(self.underpaths) - len(gone))
+                await self.unregister(speaker)
+
     async def _is_key_ours_alone(self, underpath: Underpath) -> bool:
         names = await users_of(self.key, underpath, self.timeout_s, self._on_attention)
         return names is not None and len(names) == 1
@@ -290,8 +307,13 @@ class Registrar:
                 return Outcome.REFUSED
         return Outcome.REFUSED
 
-    async def preempt_and_abort(self, victim: ReservationKey) -> Outcome:
-        """Take the reservation from ``victim``, whose registrations go with it.  See ``owes_abort`` for its tasks."""
+    async def preempt_and_abort(
+        self, victim: ReservationKey, *, may_register: bool = True
+    ) -> Outcome:
+        """Take the reservation from ``victim``, whose registrations go with it.  See ``owes_abort`` for its tasks.
+
+        ``may_register``: no grant stands, so that a registration may be made anew where it is not honoured.
+        """
         speakers = self._speakers()
         while (underpath := await speakers.following()) is not None:
             if await self._preempt_on(underpath, victim):
@@ -301,7 +323,9 @@ class Registrar:
                 return await self.reserve()  # the victim has released it meanwhile
             if state.reservation.holder != victim:
                 return Outcome.REFUSED
-            if await self._register_anew(underpath) and await self._preempt_on(underpath, victim):
+            if not may_register or not await self._register_anew(underpath):
+                continue
+            if await self._preempt_on(underpath, victim):
                 return Outcome.GOOD
         return Outcome.REFUSED
 
@@ -356,21 +380,25 @@ class Registrar:
     # -- below: one command, one underpath
 
     async def _release_from_the_dead(self, state: ReserveState) -> ReserveState:
-        if not state.is_held_by(self.key):
-            return state
         speakers = self._speakers()
-        while (underpath := await speakers.following()) is not None:
-            if not await self.move_to(underpath):
-                # A new session may have lost its registration unnoticed; or we were preempted a moment ago.
-                state = await self.read_state()
-                if not state.is_held_by(self.key):
-                    return state
-                is_registered = await self.register(underpath, ignore_existing=True)
-                if not is_registered or not await self.move_to(underpath):
-                    continue
-            self._log.info("reservation moved from a dead underpath", underpath=underpath.name)
-            return await self._release_after_moving(underpath)
+        while state.is_held_by(self.key) and (underpath := await speakers.following()) is not None:
+            if await self.move_to(underpath) or await self._register_and_move_to(underpath):
+                self._log.info("reservation moved from a dead underpath", underpath=underpath.name)
+                return await self._release_after_moving(underpath)
+            state = await self.read_state()
         return state
+
+    async def _register_and_move_to(self, underpath: Underpath) -> bool:
+        """For a new session, that may have lost its registration unnoticed; and not once we have been preempted."""
+        if not (await self.read_state()).is_held_by(self.key):
+            return False
+        if not await self.register(underpath, ignore_existing=True):
+            return False
+        if await self.move_to(underpath):
+            return True
+        if not (await self.read_state()).is_held_by(self.key):  # it happened in between
+            await self.unregister(underpath)
+        return False
 
     async def _release_after_moving(self, holder: Underpath) -> ReserveState:
         """Register the others again, and release; undone when another host has preempted us meanwhile."""

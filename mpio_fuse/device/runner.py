@@ -79,7 +79,9 @@ class Runner:
             case Act.RESERVE:
                 return await self._registrar.reserve()
             case Act.PREEMPT_AND_ABORT:
-                return await self._registrar.preempt_and_abort(self._holder())
+                return await self._registrar.preempt_and_abort(
+                    self._holder(), may_register=not self._is_open_here
+                )
             case Act.RELEASE:
                 return await self._registrar.release()
             case Act.UNREGISTER_ALL:

@@ -499,3 +499,71 @@ async def test_preempted_while_it_releases_for_a_dead_underpath_it_does_not_stay
     await handle.aclose()
     assert world.holder == KEYS["b"]
     assert KEYS["a"] not in world.keys
+
+
+@pytest.mark.hazard(2)
+@pytest.mark.expects_log("underpath removed")
+async def test_preempted_before_it_takes_over_from_its_dead_underpath_it_does_not_register_again() -> (
+    None
+):
+    """The preempt of its own key is refused: because a session lost its registration, or because all are gone."""
+    world = World()
+    host = await world.host("a")
+    handle = await host.device.open()
+    host.transports[0].vanish()
+    world.model.log.clear()
+    just_before(host, pr_out_action(PrOut.PREEMPT_AND_ABORT), taken_by_b(world))
+    await handle.aclose()
+    assert world.holder == KEYS["b"]
+    assert not [line for line in world.sent(host) if "IGNORE" in line]
+
+
+@pytest.mark.hazard(2, 14)
+async def test_preempted_while_a_new_session_registers_to_release_it_does_not_stay_registered() -> (
+    None
+):
+    """Between the look that showed the reservation as its own and the registration."""
+    world = World()
+    host = await world.host("a", underpaths=1)
+    handle = await host.device.open()
+    host.transports[0].log_in_again(isid="00023d0000ff")
+    register = pr_out_action(PrOut.REGISTER_AND_IGNORE_EXISTING_KEY)
+    just_before(host, register, taken_by_b(world))
+    await handle.aclose()
+    assert world.holder == KEYS["b"]
+    assert KEYS["a"] not in world.keys
+
+
+@pytest.mark.hazard(2)
+@pytest.mark.expects_log("fenced")
+async def test_preempted_during_a_forced_open_the_older_handles_are_not_let_in_again() -> None:
+    """Its preempt is refused for want of a registration: made anew, it would be the older handle's too."""
+    world = World()
+    host = await world.host("a")
+    old = await host.device.open(OpenOption.NO_RESERVE)
+    confirmed = pr_out_action(PrOut.REGISTER)
+    waiting = [one.name for one in host.transports]
+
+    def looks_who_holds(command: Command) -> bool:
+        if waiting and confirmed(command):
+            waiting.pop()
+        return not waiting and pr_in_action(PrIn.READ_KEYS)(command)
+
+    just_before(host, looks_who_holds, taken_by_b(world, then_released=True))
+    just_before(host, looks_who_holds, reserved_by_b(world))
+    with pytest.raises(OpenRefused):
+        await host.device.open(OpenOption.FORCED_OPEN)
+    assert world.holder == KEYS["b"]
+    with pytest.raises(Fenced):
+        await old.write(0, stamp("old"))
+
+
+def reserved_by_b(world: World) -> Callable[[], None]:
+    def act() -> None:
+        command = pr_out.reserve(KEYS["b"], TYPE)
+        while not world.model.execute(
+            Nexus("iqn.host-b", 1), command.cdb, bytes(command.data_out)
+        ).is_good:
+            pass
+
+    return act

@@ -265,6 +265,21 @@ async def test_a_session_that_lio_takes_for_a_stranger_costs_no_other_underpath(
     assert {one.nexus for one in world.model.medium.history} == {host.nexus(0)}
 
 
+@pytest.mark.hazard(19)
+async def test_a_registration_that_lio_lists_and_does_not_honour_is_made_anew() -> None:
+    """A new session's; the old one's was the first of the port to go, and its preempt conflicts for ever."""
+    world = World(LogicalUnitModel(LIO))
+    a, b = await world.host("a", underpaths=1), await world.host("b")
+    handle = await a.device.open()
+    a.transports[0].log_in_again(isid="00023d0000ff")
+    await handle.aclose()
+    assert world.keys.count(KEYS["a"]) == 1
+    await b.device.open()
+    handle = await a.device.open(OpenOption.FORCED_OPEN)
+    await write_stamps(handle, 2)
+    assert world.holder == KEYS["a"]
+
+
 @pytest.mark.hazard(20)
 @pytest.mark.expects_log("underpath down")
 async def test_plain_preempt_replaces_preempt_and_abort_on_illegal_request_only() -> None:

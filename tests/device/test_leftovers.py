@@ -6,12 +6,13 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from mpio_fuse.device.registrar import TYPE
 from mpio_fuse.device.watch import watch
-from mpio_fuse.errors import Fenced, OpenRefused
+from mpio_fuse.errors import Fenced, MpioError, OpenRefused
 from mpio_fuse.reserve.fig07_decision import OpenOption
 from mpio_fuse.scsi import pr_out
 from mpio_fuse.scsi.command import Command, Completion, Status
-from mpio_fuse.scsi.opcodes import OpCode, PrOut
+from mpio_fuse.scsi.opcodes import OpCode, PrIn, PrOut
 from mpio_fuse.scsi.reservation_key import ReservationKey
 from mpio_fuse.scsi.sense import Sense, SenseKey, encode_sense
 from mpio_fuse.target.logical_unit import LogicalUnitModel
@@ -19,8 +20,8 @@ from mpio_fuse.target.nexus import Nexus
 from mpio_fuse.target.quirks import LIO, PER_INITIATOR, SPC, TGT, Quirks
 from mpio_fuse.target.task import Answer
 from mpio_fuse.transport.simulated import SimulatedTransport
-from tests.device.test_between import just_before, pr_out_action
-from tests.device.world import KEYS, Host, World, stamp
+from tests.device.test_between import just_before, pr_in_action, pr_out_action
+from tests.device.world import KEYS, Host, World, ownership_of, stamp
 
 OLD = ReservationKey.from_int(0x01D)
 
@@ -260,3 +261,92 @@ async def test_a_no_reserve_open_gives_nothing_up_over_writes_that_are_still_out
         await host.device.open(OpenOption.NO_RESERVE)
     assert refusal.value.errno == errno.EBUSY
     assert world.holder == KEYS["a"]
+
+
+async def cancelled_before_its_look(host: Host) -> None:
+    """A forced open whose caller goes away when PREEMPT AND ABORT was GOOD, before it was verified."""
+    preempt, look = pr_out_action(PrOut.PREEMPT_AND_ABORT), pr_in_action(PrIn.READ_KEYS)
+    preempted: list[Command] = []
+    caller = trio.CancelScope()
+
+    def is_look_after_preempt(command: Command) -> bool:
+        preempted.extend([command] if preempt(command) else [])
+        return bool(preempted) and look(command)
+
+    just_before(host, is_look_after_preempt, caller.cancel)
+    for link in host.links:
+        link.answer_s = 0.001  # so that it is under way when it is cancelled
+    with caller:
+        await host.device.open(OpenOption.FORCED_OPEN)
+    assert caller.cancelled_caught
+    for link in host.links:
+        link.heal()
+
+
+async def test_a_forced_open_that_is_cancelled_before_it_is_verified_gives_the_disk_back(
+    autojump_clock: MockClock,
+) -> None:
+    """What was read last is from before the preempt: another's, as if there were nothing to give back."""
+    world = World()
+    a, b = await world.host("a"), await world.host("b")
+    await b.device.open()
+    await cancelled_before_its_look(a)
+    assert world.holder == KEYS["a"]
+    await watched(a)
+    assert world.holder is None
+
+
+async def test_a_reservation_retained_before_another_host_took_it_is_not_what_a_cancelled_open_took(
+    autojump_clock: MockClock,
+) -> None:
+    """That one is nobody's: nobody asked to retain it."""
+    world = World()
+    a, b = await world.host("a"), await world.host("b")
+    await (await a.device.open(OpenOption.RETAIN_RESERVATION)).aclose()
+    await b.device.open(OpenOption.FORCED_OPEN)
+    await cancelled_before_its_look(a)
+    assert world.holder == KEYS["a"]
+    await watched(a)
+    assert world.holder is None
+
+
+@pytest.mark.expects_log("underpath down")
+async def test_unmounting_finds_a_registration_that_nobody_counts_behind_one_that_is_gone(
+    autojump_clock: MockClock,
+) -> None:
+    """Preempted, one underpath was registered again and its answer lost; the other still counts as registered."""
+    world = World()
+    host = await world.host("a")
+    preempted_by_b(world)
+    register = pr_out_action(PrOut.REGISTER_AND_IGNORE_EXISTING_KEY)
+    host.links[0].lose_answers(None, register, after_s=0.01)
+    first, second = host.device.underpaths
+    assert not await ownership_of(host).readmit(first)
+    host.links[0].heal()
+    assert (first.registered, second.registered) == (False, True)
+    assert world.keys == [KEYS["b"], KEYS["a"]]
+    await host.device.remove()
+    assert world.keys == [KEYS["b"]]
+
+
+def preempted_by_b(world: World) -> None:
+    nexus = Nexus("iqn.host-b", 1)
+    for command in (
+        pr_out.register_and_ignore_existing_key(KEYS["b"]),
+        pr_out.preempt_and_abort(KEYS["b"], KEYS["a"], TYPE),
+    ):
+        assert world.model.execute(nexus, command.cdb, bytes(command.data_out)).is_good
+
+
+@pytest.mark.hazard(4)
+async def test_unmounting_leaves_alone_what_another_host_has_registered_under_the_same_key(
+    autojump_clock: MockClock,
+) -> None:
+    """It came later.  All underpaths here have taken theirs back, so what is left is none of theirs."""
+    world = World()
+    host = await world.host("a")
+    register = pr_out.register_and_ignore_existing_key(KEYS["a"])
+    world.model.execute(Nexus("iqn.other", 1), register.cdb, bytes(register.data_out))
+    with pytest.raises(MpioError, match="still registered, 1 times"):
+        await host.device.remove()
+    assert world.keys == [KEYS["a"]]
