@@ -26,7 +26,7 @@ from mpio_fuse.scsi.sense import Sense, SenseKey, encode_sense
 from mpio_fuse.target.logical_unit import LogicalUnitModel
 from mpio_fuse.target.medium import Kind
 from mpio_fuse.target.nexus import Nexus
-from mpio_fuse.target.quirks import TGT
+from mpio_fuse.target.quirks import SPC, TGT
 from mpio_fuse.target.refusal import Ending
 from mpio_fuse.transport.simulated import SimulatedTransport
 from tests.device.world import KEYS, Host, World, stamp
@@ -522,11 +522,20 @@ async def test_preempted_before_it_takes_over_from_its_dead_underpath_it_does_no
 async def test_preempted_while_a_new_session_registers_to_release_it_does_not_stay_registered() -> (
     None
 ):
-    """Between the look that showed the reservation as its own and the registration."""
-    world = World()
+    """Between the look that showed the reservation as its own and the registration.
+
+    The session begins anew after the flush, which would have noticed it.  (LIO's PREEMPT of our own key would remove
+    it by chance, with the sender's.)
+    """
+    world = World(LogicalUnitModel(SPC))
     host = await world.host("a", underpaths=1)
     handle = await host.device.open()
-    host.transports[0].log_in_again(isid="00023d0000ff")
+    transport = host.transports[0]
+
+    def log_in_again() -> None:
+        transport.log_in_again(isid="00023d0000ff")
+
+    just_before(host, lambda one: one.cdb[0] == OpCode.SYNCHRONIZE_CACHE_10, log_in_again)
     register = pr_out_action(PrOut.REGISTER_AND_IGNORE_EXISTING_KEY)
     just_before(host, register, taken_by_b(world))
     await handle.aclose()
