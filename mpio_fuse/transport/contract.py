@@ -64,7 +64,11 @@ class Transport(Protocol):
 
     @property
     def stranded(self) -> int:
-        """How many cancelled commands the layers below have not given back."""
+        """How many commands that nobody waits for the layers below have not given back.
+
+        They may still happen.  Includes what an earlier transport left there that used the same nexus, as far as the
+        layers below outlive the process and tell of it.
+        """
         ...
 
     async def execute(self, command: Command) -> Completion:

@@ -108,6 +108,7 @@ class SimulatedTransport:
         self._resets = ResetLane(self._carry_reset, self._gone)
         self._is_gone = False
         self._is_starting = False
+        self._former: list[SimulatedTransport] = []
         model.attach(nexus)
 
     @property
@@ -125,7 +126,16 @@ class SimulatedTransport:
     @property
     def stranded(self) -> int:
         commands = sum(carriage.is_abandoned for carriage in self._under_way)
-        return commands + self._resets.stranded
+        inherited = sum(one.on_their_way(self.nexus) for one in self._former)
+        return commands + self._resets.stranded + inherited
+
+    def inherit(self, former: "SimulatedTransport") -> None:
+        """Follow one that is gone: what it left on its way is in the same kernel's hands, and ``stranded`` here."""
+        self._former.append(former)
+
+    def on_their_way(self, nexus: Nexus) -> int:
+        """How many commands of this session have been sent, and have neither arrived nor been given back."""
+        return sum(one.nexus == nexus and not one.arrived.is_set() for one in self._under_way)
 
     async def execute(self, command: Command) -> Completion:
         await trio.lowlevel.checkpoint_if_cancelled()

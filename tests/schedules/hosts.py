@@ -2,7 +2,7 @@
 
 A daemon's *life* has its own transports, pseudo device, watch and tasks.  Killing it makes its transports vanish, so
 that nothing more is sent whatever its tasks still do, and cancels the tasks; what it had sent travels on, as it does in
-the kernel's hands when a process dies.
+the kernel's hands when a process dies, and the next life's transport of the same session counts it, as one on sg does.
 """
 
 import contextlib
@@ -209,6 +209,8 @@ class Life:
             if port.unit is not None:
                 continue  # discovery would not take it for one of the disk's nodes
             transport = kind(self, port)
+            for former in port.transports:
+                transport.inherit(former)
             port.transports.append(transport)
             port.is_vanished = False
             self.transports.append(transport)

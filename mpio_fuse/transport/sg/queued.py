@@ -105,6 +105,11 @@ class QueuedLane:
     def stranded(self) -> int:
         return sum(1 for entry in self._in_flight.values() if entry.on_end is None)
 
+    @property
+    def under_way(self) -> int:
+        """How many commands are in the driver, the stranded ones included."""
+        return len(self._in_flight)
+
     async def execute(self, command: Command, phase: DataPhase) -> Completion:
         """Send one command and wait for its end.
 

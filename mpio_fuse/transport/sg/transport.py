@@ -29,9 +29,14 @@ The contract of `mpio_fuse.transport.contract`, as it works out here:
   whatever the reason: `execute` finds out again, and waits or says it.
 - *Closing* ends every command for who waits for it; descriptors stay open until the kernel has given the last stranded
   one back, so ``stranded`` stays true after it.
+- *What an earlier opener left behind* is in the same kernel, on the same nexus, and counts in ``stranded`` until the
+  kernel has been seen without a command (`inherited`).
 
 One thread (trio's), one run.  Open a node after the last fork: the driver takes commands only from the opener.
 """
+
+import os
+from pathlib import Path
 
 import trio
 
@@ -39,7 +44,9 @@ from mpio_fuse.errors import TransportError, TransportGone, UsageError
 from mpio_fuse.scsi.command import Command, Completion, HostStatus
 from mpio_fuse.transport.contract import OnEnd
 from mpio_fuse.transport.data_phase import DataPhase, data_phase_of
+from mpio_fuse.transport.sg.driver_table import active_commands
 from mpio_fuse.transport.sg.host_tags import host_tags_of
+from mpio_fuse.transport.sg.inherited import Inherited
 from mpio_fuse.transport.sg.native import (
     QUEUE_DEPTH,
     CommandQueue,
@@ -59,6 +66,7 @@ from mpio_fuse.transport.sg.refusals import (
 from mpio_fuse.transport.sg.routing import Lane, lane_of
 from mpio_fuse.transport.slots import Slots
 
+_CHARACTER_DEVICES = Path("/sys/dev/char")
 _PAUSES_S = (0.001, 0.005, 0.025, 0.125, 0.5)
 
 
@@ -73,8 +81,10 @@ class SgTransport:
         host_tags: Slots,
         run_pass_through: PassThrough = pass_through,
         run_reset: Reset = reset_logical_unit,
+        inherited: Inherited | None = None,
     ) -> None:
         self._name = device_node
+        self._inherited = inherited
         self._facts = node.facts
         self._max_transfer_bytes = node.max_transfer_bytes
         self._gone: str | None = None
@@ -106,7 +116,10 @@ class SgTransport:
 
     @property
     def stranded(self) -> int:
-        return self._queued.stranded + self._pass_through.stranded
+        stranded = self._queued.stranded + self._pass_through.stranded
+        if self._inherited is None:
+            return stranded
+        return stranded + self._inherited.count(self._queued.under_way + self.in_threads)
 
     @property
     def in_threads(self) -> int:
@@ -213,6 +226,16 @@ async def open_sg(device_node: str) -> SgTransport:
     node = open_node(device_node)
     reserve_transfer_buffer(node)
     host_tags = host_tags_of(node.facts.host)
-    transport = SgTransport(device_node, node, SgQueue(node.queue_fd), host_tags)
+    transport = SgTransport(
+        device_node, node, SgQueue(node.queue_fd), host_tags, inherited=_inherited_by(node)
+    )
     await trio.lowlevel.checkpoint()
     return transport
+
+
+def _inherited_by(node: OpenNode) -> Inherited:
+    """By the device number: a node may have any name."""
+    number = os.fstat(node.queue_fd).st_rdev
+    minor = os.minor(number)
+    directory = _CHARACTER_DEVICES / f"{os.major(number)}:{minor}" / "device"
+    return Inherited(directory, trio.current_time, lambda: active_commands(f"sg{minor}"))
