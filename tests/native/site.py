@@ -1,9 +1,10 @@
 """Hosts a and b, two cables each, and a target with one disk: all of it on loopback, and nothing of it needs root."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 import attrs
 
@@ -11,7 +12,7 @@ from tests.native.cable import Cable
 from tests.native.host import Host
 from tests.transport.tgtd import DISK_BYTES, TARGET, Tgtd, running_tgtd
 
-KEYS = {"a": 0xA1, "b": 0xB1}
+KEYS: Mapping[str, int] = MappingProxyType({"a": 0xA1, "b": 0xB1})
 LUN = 1
 
 
@@ -44,20 +45,28 @@ class Site:
 
 
 @contextmanager
-def built(directory: Path, settings: str = "", size_bytes: int = DISK_BYTES) -> Iterator[Site]:
-    """Build it; nothing is mounted yet.  At the end everything is unmounted and ended."""
+def built(
+    directory: Path,
+    settings: str = "",
+    size_bytes: int = DISK_BYTES,
+    keys: Mapping[str, int] = KEYS,
+) -> Iterator[Site]:
+    """Build it; nothing is mounted yet.  At the end everything is unmounted and ended.
+
+    tgt gives the first disk of every server the same WWID, so of two sites at once one needs other ``keys``.
+    """
     with ExitStack() as stack:
         place = directory / "tgt"
         place.mkdir()
         tgtd = stack.enter_context(running_tgtd(place))
         disk = tgtd.add_disk(LUN, size_bytes=size_bytes)
-        cables = {name: (Cable(tgtd.port), Cable(tgtd.port)) for name in KEYS}
+        cables = {name: (Cable(tgtd.port), Cable(tgtd.port)) for name in keys}
         for cable in (cable for pair in cables.values() for cable in pair):
             stack.callback(cable.pull)
             cable.plug()
         hosts = {
             name: Host(name, key, directory / name, settings=settings).make()
-            for name, key in KEYS.items()
+            for name, key in keys.items()
         }
         for host in hosts.values():
             stack.callback(host.clean_up)

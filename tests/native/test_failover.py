@@ -73,7 +73,10 @@ def state_is(url: str, *states: str) -> Callable[[dict[str, Any]], bool]:
 def own_site() -> Iterator[Site]:
     """A site of the test's own, with a short patience."""
     settings = f"{SOON}\nno_path_timeout = {NO_PATH_S}"
-    with TemporaryDirectory(prefix="mpio-") as directory, built(Path(directory), settings) as site:
+    with (
+        TemporaryDirectory(prefix="mpio-") as directory,
+        built(Path(directory), settings, keys={"a": 0xA2, "b": 0xB2}) as site,
+    ):
         site.mount("a")
         yield site
         site.a.unmount()
