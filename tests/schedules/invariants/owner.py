@@ -114,7 +114,11 @@ def _is_beyond_control(account: Account, landed: Landed, since_tick: int) -> boo
 def _knew_better(
     account: Account, registration: ReserveOut, takes: list[ReserveOut]
 ) -> Iterator[Violation]:
-    """Registered for an old handle, although the array had told since that it was preempted."""
+    """Registered for an old handle, although the array had told since that it was preempted.
+
+    A handle that was fenced already before is nobody's: what its host registers after another open is for that one, or
+    for standing by.
+    """
     host = registration.host
     for take in takes:
         if take.host == host or take.tick > registration.tick or victim_of(take) != host:
@@ -122,6 +126,7 @@ def _knew_better(
         old = any(
             one.host == host and one.is_reserving and one.granted.tick < take.tick
             and registration.tick < min(one.closed_tick, _life_end(account, one))
+            and not _was_fenced(account, host, one.granted.tick, take.tick)
             for one in account.handles.values()
         )  # fmt: skip
         is_told = any(
@@ -140,6 +145,12 @@ def _life_end(account: Account, handle: Holding) -> int:
         if (one.host, one.life) == (handle.host, handle.granted.life)
     )
     return next(ends, 1 << 60)
+
+
+def _was_fenced(account: Account, host: str, after_tick: int, before_tick: int) -> bool:
+    return any(
+        one.host == host and after_tick < one.tick < before_tick for one in account.all(FencedHost)
+    )
 
 
 def _is_opening(account: Account, host: str, after_tick: int, tick: int) -> bool:
