@@ -357,6 +357,7 @@ class Registrar:
             completion = await self._issue(underpath, command)
             if is_answer_lost(completion):
                 self._fail(underpath, command.name, completion)
+                await self._end_lost_release()
             state = await self.read_state()
         else:
             state = await self._release_from_the_dead(state)
@@ -364,6 +365,15 @@ class Registrar:
             return Outcome.REFUSED
         self.reserved = None
         return Outcome.GOOD
+
+    async def _end_lost_release(self) -> None:
+        """A RELEASE without an answer may be done later, and then give up what the next open has reserved.
+
+        Where registrations are the nexus's another nexus has to preempt the holder first, which ends it.  Where
+        they are the initiator's the next RELEASE is done at once, and the first one must be ended before.
+        """
+        if self.is_per_initiator:
+            await self.reset()
 
     async def move_to(self, underpath: Underpath) -> bool:
         """Preempt And Abort our own key from ``underpath``: it alone stays registered, and holds what we held.

@@ -10,6 +10,7 @@ from trio.testing import MockClock
 
 from mpio_fuse.errors import Fenced, MpioError, OpenRefused
 from mpio_fuse.reserve.fig07_decision import OpenOption
+from mpio_fuse.scsi.command import Command, Completion
 from mpio_fuse.scsi.opcodes import PrOut
 from mpio_fuse.target.logical_unit import LogicalUnitModel
 from mpio_fuse.target.quirks import PER_INITIATOR, TGT, VMWARE_RDM, Quirks
@@ -126,6 +127,28 @@ async def test_where_registrations_are_the_hosts_a_lost_write_is_ended_by_a_rese
     await trio.sleep(2 * LATE_S)
     assert writes_by(world, a)[-1] == stamp("two")[:8]
     assert bytes(await handle.read(0, 4096)) == stamp("two")
+
+
+@pytest.mark.expects_log("underpath down")
+async def test_where_registrations_are_the_hosts_a_late_release_gives_up_nothing_of_the_next_open(
+    autojump_clock: MockClock,
+) -> None:
+    """It has no answer, is repeated over another underpath, and does its work there; then the first one comes to it."""
+    world = World(LogicalUnitModel(PER_INITIATOR))
+    a = await world.host("a")
+    handle = await a.device.open()
+    is_release, execute = pr_out_action(PrOut.RELEASE), a.transports[0].execute
+
+    async def late(command: Command) -> Completion:
+        a.links[0].execution_s = LATE_S if is_release(command) else 0.0
+        return await execute(command)
+
+    a.transports[0].execute = late  # type: ignore[method-assign]
+    await handle.aclose()
+    a.links[0].heal()
+    handle = await a.device.open()
+    await trio.sleep(2 * LATE_S)
+    await handle.write(0, stamp("still ours"))
 
 
 @pytest.mark.expects_log("underpath down")
