@@ -46,6 +46,7 @@ class GivingBack:
     _recovery: DeviceRecovery
     retention: Retention | None = None
     owes: bool = False
+    _is_half_open: bool = False
 
     @property
     def is_retaining(self) -> bool:
@@ -56,7 +57,7 @@ class GivingBack:
 
     def forget(self) -> None:
         """Fenced: what we held is another host's, or nobody's."""
-        self.owes = False
+        self.owes = self._is_half_open = False
         self.retention = None
 
     def note_half_open(self) -> None:
@@ -74,7 +75,7 @@ class GivingBack:
             and not self._registrar.owes_abort
         )
         if self.retention is None and not is_anothers:
-            self.owes = True
+            self.owes = self._is_half_open = True
 
     def note_loss(self) -> None:
         """What was retained and is another host's by now is over: what is taken later is not that."""
@@ -116,6 +117,8 @@ class GivingBack:
         A write that is still out, even behind the barrier, could land once nobody holds the reservation.
         """
         if self.owes and not await self._may_hold():
+            if self._may_hold_later():
+                return
             self.owes = False
         retain = self.retention is not None
         if self.owes and not all(_is_quiet(one) for one in self._underpaths):
@@ -127,6 +130,12 @@ class GivingBack:
         state = self._registrar.last_state
         is_ours_still = state is None or state.is_held_by(self._settings.key)
         self.owes = self.owes and (end is not End.CLOSED or is_ours_still)
+
+    def _may_hold_later(self) -> bool:
+        """Whether the RESERVE of an open that broke off may still be under way: what is read now tells nothing then."""
+        is_under_way = any(one.transport.stranded for one in self._underpaths)
+        self._is_half_open = self._is_half_open and is_under_way
+        return self._is_half_open
 
     async def _may_hold(self) -> bool:
         """Whether the reservation is ours, or nobody can tell."""

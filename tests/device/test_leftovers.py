@@ -296,6 +296,28 @@ async def test_a_forced_open_that_is_cancelled_before_it_is_verified_gives_the_d
     assert world.holder is None
 
 
+async def test_what_a_cancelled_open_reserves_late_is_given_back(autojump_clock: MockClock) -> None:
+    """A look that comes before the array has done the RESERVE sees nobody, and that is not the end of it."""
+    world = World()
+    host = await world.host("a")
+    is_reserve, execute = pr_out_action(PrOut.RESERVE), host.transports[0].execute
+
+    async def late(command: Command) -> Completion:
+        host.links[0].execution_s = 8.0 if is_reserve(command) else 0.0
+        return await execute(command)
+
+    host.transports[0].execute = late  # type: ignore[method-assign]
+    with trio.move_on_after(1):
+        await host.device.open()
+    host.links[0].heal()
+    await trio.sleep(1)
+    await host.device.look()
+    await trio.sleep(8)
+    assert world.holder == KEYS["a"]
+    await watched(host)
+    assert world.holder is None
+
+
 async def test_a_reservation_retained_before_another_host_took_it_is_not_what_a_cancelled_open_took(
     autojump_clock: MockClock,
 ) -> None:
